@@ -1,0 +1,114 @@
+package main
+
+import (
+	"maps"
+	"path/filepath"
+)
+
+// Peers that the tables compare with.
+const (
+	fileLog       = "file_log"
+	fileTail      = "file_tail"
+	floorRecord   = "floor"
+	floorResource = "floor, resource"
+)
+
+// peer is one way to read files.
+type peer struct {
+	name  string
+	about string
+	floor string // the floor's variant; empty for a collector
+	env   []string
+	// settings of the receiver, beside what all have.
+	component string
+	settings  map[string]any
+	formats   map[string]map[string]any // by format of the lines
+}
+
+// receiver is the receiver's configuration. What is not about its format is the same for all.
+func (p peer) receiver(d *data, root string) map[string]any {
+	config := map[string]any{
+		"include":          []string{filepath.Join(root, d.folder(), "*.log")},
+		"start_at":         "beginning",
+		"storage":          "file_storage",
+		"retry_on_failure": map[string]any{"enabled": true, "max_elapsed_time": 0},
+	}
+	maps.Copy(config, p.settings)
+	maps.Copy(config, p.formats[d.format])
+	return map[string]any{p.component: config}
+}
+
+// peers are the ways that are compared.
+func peers() map[string]peer {
+	contrib := peer{
+		name: fileLog, component: "file_log",
+		about:   "contrib's file_log 0.160: polls every 200 ms, batches of 100 handed on asynchronously (its defaults); container operator told the format, Kubernetes attributes from the path (its default)",
+		formats: map[string]map[string]any{formatCRI: operator("containerd", true), formatDocker: operator("docker", true)},
+	}
+	bare := contrib
+	bare.name = fileLog + ", no pod"
+	bare.about = "file_log without the Kubernetes attributes, which the others have"
+	bare.formats = map[string]map[string]any{formatCRI: operator("containerd", false), formatDocker: operator("docker", false)}
+	ours := peer{
+		name: fileTail, component: "file_tail",
+		about: "file_tail with the file's attributes on every record, as file_log has them",
+		formats: map[string]map[string]any{
+			formatCRI:    {"format": "cri", "include_file_path": true},
+			formatDocker: {"format": "docker", "include_file_path": true},
+		},
+	}
+	onResource := ours
+	onResource.name = fileTail + ", resource"
+	onResource.about = "file_tail with the file's attributes on the resource"
+	onResource.settings = map[string]any{"file_attributes_on": "resource"}
+	skipping := contrib
+	skipping.name = fileLog + ", skip"
+	skipping.about = "file_log with skip_unmodified_files, which trusts modification times"
+	skipping.settings = map[string]any{"skip_unmodified_files": true}
+	oneCore, twoCores := ours, ours
+	oneCore.name, oneCore.env = fileTail+", 1 core", []string{"GOMAXPROCS=1"}
+	twoCores.name, twoCores.env = fileTail+", 2 cores", []string{"GOMAXPROCS=2"}
+	oneCore.about, twoCores.about = "file_tail with GOMAXPROCS=1", "file_tail with GOMAXPROCS=2"
+	all := make(map[string]peer)
+	for _, p := range []peer{
+		contrib, bare, ours, onResource, skipping, oneCore, twoCores,
+		{name: floorRecord, floor: "record", about: "the floor: log.file.name and an own string on every record; 1 core"},
+		{name: floorResource, floor: "resource", about: "the floor: log.file.name on the resource, bodies share a string per block; 1 core"},
+	} {
+		all[p.name] = p
+	}
+	return all
+}
+
+// operator is how file_log reads logs of containers. The Kubernetes attributes want the path on the record.
+func operator(format string, pod bool) map[string]any {
+	return map[string]any{"include_file_path": pod, "operators": []any{
+		map[string]any{"type": "container", "format": format, "add_metadata_from_filepath": pod},
+	}}
+}
+
+// exporters of a shape's output.
+const (
+	outputNop  = "nop"
+	outputOTLP = "otlp"
+	outputGzip = "otlp, gzip"
+)
+
+func exporter(output, address string) map[string]any {
+	if output == outputNop {
+		return map[string]any{"nop": nil}
+	}
+	compression := "none"
+	if output == outputGzip {
+		compression = "gzip"
+	}
+	return map[string]any{"otlp_grpc": map[string]any{
+		"endpoint":    address,
+		"compression": compression,
+		"timeout":     "60s",
+		"tls":         map[string]any{"insecure": true},
+		// Records are acknowledged by the sink, not by a queue.
+		"sending_queue":    map[string]any{"enabled": false},
+		"retry_on_failure": map[string]any{"enabled": false},
+	}}
+}

@@ -1,0 +1,83 @@
+package emit
+
+import (
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+)
+
+// Names of the attributes that belong to a single record. iostream: OpenTelemetry semantic conventions; offset and number: as
+// contrib's file_log names them; for the others there is no convention.
+const (
+	attributeIostream  = "log.iostream"
+	attributeOffset    = "log.file.record_offset"
+	attributeNumber    = "log.file.record_number"
+	attributeTruncated = "log.record.truncated"
+	attributeContinued = "log.record.continued"
+	attributeMalformed = "log.record.malformed"
+)
+
+// name puts the instrumentation scope on all records.
+func name(logs plog.Logs, scope, version string) {
+	for _, rl := range logs.ResourceLogs().All() {
+		s := rl.ScopeLogs().At(0).Scope()
+		s.SetName(scope)
+		s.SetVersion(version)
+	}
+}
+
+// own counts the attributes that only this record has, but for those of an event, and those that tell what is wrong with it.
+func (s *Source) own(r *Record) (n int) {
+	if r.Iostream != 0 {
+		n++
+	}
+	if s.Offsets {
+		n++
+	}
+	if s.Numbers {
+		n++
+	}
+	return n
+}
+
+func fill(lr plog.LogRecord, source *Source, r *Record, observed pcommon.Timestamp) {
+	if r.Time != 0 {
+		lr.SetTimestamp(pcommon.Timestamp(r.Time))
+	}
+	lr.SetObservedTimestamp(observed)
+	if r.Bytes {
+		lr.Body().SetEmptyBytes().FromRaw([]byte(r.Body))
+	} else {
+		lr.Body().SetStr(r.Body)
+	}
+	attributes := lr.Attributes()
+	if n := source.Attributes.Len(); n > 0 {
+		if own := source.own(r); own > 0 {
+			attributes.EnsureCapacity(n + own)
+		}
+		source.Attributes.CopyTo(attributes)
+	}
+	if r.Iostream != 0 {
+		attributes.PutStr(attributeIostream, r.Iostream.String())
+	}
+	if source.Offsets {
+		attributes.PutInt(attributeOffset, r.Offset)
+	}
+	if source.Numbers {
+		attributes.PutInt(attributeNumber, r.Number)
+	}
+	if r.Truncated {
+		attributes.PutBool(attributeTruncated, true)
+	}
+	if r.Continued {
+		attributes.PutBool(attributeContinued, true)
+	}
+	if r.Malformed {
+		attributes.PutBool(attributeMalformed, true)
+	}
+	if r.Event != nil {
+		lr.SetEventName(r.Event.Name)
+		for key, value := range r.Event.Attributes.All() {
+			value.CopyTo(attributes.PutEmpty(key))
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package filetail
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+)
+
+// originOfCompressed finds the position in the content of a compressed file up to which it was read before it was compressed.
+func (e *Engine) originOfCompressed(f *file) error {
+	candidates, unread := e.candidates(f)
+	if unread && e.waits(f, f.lastSize) {
+		f.blocked = true
+		return errNotYet // what it is made of may be about to be read
+	}
+	slices.SortFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.offset, b.offset) })
+	f.rewind()
+	proved := candidates[:0]
+	for _, c := range candidates { // first all of the beginning, then the places in their order: the content is gone through once
+		ok, err := f.proves(c.head, int64(c.head.size))
+		if errors.Is(err, errUnfinished) || ok && c.busy {
+			f.blocked = ok
+			return errNotYet
+		}
+		if ok {
+			proved = append(proved, c)
+		}
+	}
+	var best candidate
+	for _, c := range proved {
+		ok, err := f.proves(c.guard, c.offset)
+		if errors.Is(err, errUnfinished) {
+			return errNotYet
+		}
+		if ok {
+			best = c
+		}
+	}
+	if best.offset == 0 {
+		return nil
+	}
+	switch {
+	case best.original == nil && f.hasFrom(&best.position):
+		best.open = ""
+	case best.open != "" && e.wantsOpen(f, best.original):
+		f.blocked = true
+		return errNotYet
+	}
+	_, err := f.continues(best.position, 1<<62)
+	if best.original != nil {
+		e.takeOpen(f, best.original)
+	}
+	return err
+}
+
+// candidate is a position that a compressed file may go on at.
+type candidate struct {
+	position
+	busy     bool  // it is just about to change
+	original *file // which has that position, or had it before it was truncated; nil for one that is not followed
+}
+
+// candidates are the positions of the generations of the log that a file belongs to by its name. unread says that there are some that nothing
+// was read of yet.
+func (e *Engine) candidates(f *file) (all []candidate, unread bool) {
+	key := family(f.at)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	ids := e.kin[key]
+	kept := ids[:0]
+	for _, known := range ids {
+		p, ok := e.stored[known]
+		busy := false
+		var original *file
+		if other := e.files[known]; other != nil && other.log == key {
+			p, ok, busy, original = other.known, true, other.reading, other
+			unread = unread || other != f && !other.packed && p.offset == 0 && other.waitsFor == 0 && other.size > 0
+			if p.offset == 0 {
+				p = other.past
+			}
+		}
+		if !ok {
+			continue
+		}
+		kept = append(kept, known)
+		if p.offset > 0 && p.head.size > 0 && known != f.id && p.packed == 0 {
+			all = append(all, candidate{p, busy, original})
+		}
+	}
+	e.kin[key] = kept
+	return all, unread
+}

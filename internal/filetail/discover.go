@@ -1,0 +1,239 @@
+package filetail
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/logcapture/logcapture/internal/lifecycle"
+)
+
+const (
+	// A look at polled directories takes at most one part in pollShare of the time: with very many files the interval grows.
+	pollShare = 20
+
+	// After burst events within burstWait the next ones wait that long: what is written often is then read in larger pieces.
+	burst     = 256
+	burstWait = 5 * time.Millisecond
+)
+
+// discovery is what the discovery task knows. Nothing of it is shared.
+type discovery struct {
+	*Engine
+	watches  *watches
+	roots    []*directory
+	due      []*directory // to be looked at as a whole
+	polled   map[*directory]struct{}
+	pollAt   time.Time
+	fresh    []*file           // found in this look
+	appeared []*entry          // which lead to some of them
+	skips    map[id]int64      // what start_at end skips of files that cannot be read yet
+	seen     map[*pattern]bool // patterns that an earlier run has looked for
+	warned   map[string]bool   // paths of which the log has told that they cannot be read
+	first    bool              // this is the first look
+	unmarked bool              // the store does not yet say that the patterns were looked for
+	checked  time.Time         // when the files of stored positions were looked for
+}
+
+// discover looks for files until ctx ends.
+func (e *Engine) discover(ctx context.Context) {
+	d := &discovery{
+		Engine: e,
+		polled: make(map[*directory]struct{}),
+		skips:  make(map[id]int64),
+		seen:   make(map[*pattern]bool),
+		warned: make(map[string]bool),
+	}
+	d.plant()
+	if d.loadPositions(ctx) != nil {
+		return
+	}
+	for _, p := range d.patterns {
+		d.seen[p] = d.marked[p.marker(d.Exclude)]
+	}
+	d.watches = newWatches(e)
+	defer d.watches.close()
+	d.first = true
+	d.reconcile(ctx)
+	d.first = false
+	d.follow(ctx)
+}
+
+// plant makes the roots of the directory tree out of the patterns.
+func (d *discovery) plant() {
+	for _, p := range d.patterns {
+		i := slices.IndexFunc(d.roots, func(dir *directory) bool { return dir.path == p.root })
+		if i < 0 {
+			i = len(d.roots)
+			d.roots = append(d.roots, newDirectory(nil, p.root, nil))
+		}
+		d.roots[i].states = append(d.roots[i].states, state{p, 0})
+	}
+}
+
+// follow does what the kernel tells and the clock asks for.
+func (d *discovery) follow(ctx context.Context) {
+	tick := time.NewTicker(d.PollInterval)
+	defer tick.Stop()
+	truth := time.NewTicker(d.ReconcileInterval)
+	defer truth.Stop()
+	for {
+		busy := false
+		select {
+		case <-ctx.Done():
+			return
+		case event := <-d.watches.events():
+			busy = d.events(event)
+		case err := <-d.watches.errors():
+			if errors.Is(err, fsnotify.ErrEventOverflow) {
+				d.reconcile(ctx)
+			}
+		case <-d.cuts:
+			d.lookAfterCuts()
+		case <-tick.C:
+			d.touchPending()
+			d.markPatterns()
+			d.poll(ctx)
+		case <-truth.C:
+			d.reconcile(ctx)
+		}
+		d.lookWhereDue(ctx)
+		d.countGaps(ctx)
+		if busy {
+			_ = lifecycle.Sleep(ctx, burstWait) // the loop looks at ctx
+		}
+	}
+}
+
+// reconcile compares all that the patterns find with what is followed.
+func (d *discovery) reconcile(ctx context.Context) {
+	d.watches.full = false
+	d.moreHandles()
+	for _, root := range d.roots {
+		d.lookIn(ctx, root, true)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if d.first {
+		d.recover(ctx)
+		d.unmarked = true
+	}
+	d.settle()
+	d.expire(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.look++
+	d.modes.notify, d.modes.poll = d.watches.count(), int64(len(d.polled))
+}
+
+// events handles an event and those that have come behind it. It reports whether they come so fast that waiting for more is worth it.
+func (d *discovery) events(event fsnotify.Event) (busy bool) {
+	began := time.Now()
+	d.event(event)
+	for range burst - 1 {
+		select {
+		case event = <-d.watches.events():
+			d.event(event)
+		default:
+			return false
+		}
+	}
+	return time.Since(began) < burstWait
+}
+
+// event takes an event as a hint where to look.
+func (d *discovery) event(event fsnotify.Event) {
+	w, name := d.watches.of(event.Name)
+	if w == nil {
+		return
+	}
+	dirs := slices.Clone(w.dirs) // a look may change them
+	if name == "" {              // the directory itself
+		if event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename) {
+			d.watches.drop(w)
+			for _, dir := range dirs {
+				d.schedule(dir, true)
+			}
+		}
+		return
+	}
+	if ent := w.targets[name]; ent != nil {
+		d.hint(ent.dir, ent.name, event)
+	}
+	for _, dir := range dirs {
+		d.hint(dir, name, event)
+	}
+}
+
+// hint looks at one name in a directory.
+func (d *discovery) hint(dir *directory, name string, event fsnotify.Event) {
+	if dir.dropped() {
+		return
+	}
+	ent := dir.entries[name]
+	if event.Op == fsnotify.Write && ent != nil && ent.here {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.touchLocked(ent.file)
+		return
+	}
+	if child := d.lookAt(dir, name); child != nil && !event.Has(fsnotify.Write) {
+		d.watches.leave(child) // another directory may have come there, even under the same id
+		d.schedule(child, true)
+	}
+	// What a link leads to may have changed with a name that no pattern asks for.
+	if dir.links && ent == nil && !event.Has(fsnotify.Write) {
+		d.schedule(dir, false)
+	}
+}
+
+// schedule has a directory looked at, with deep set also all below it.
+func (d *discovery) schedule(dir *directory, deep bool) {
+	dir.deep = dir.deep || deep
+	if !dir.due {
+		dir.due = true
+		d.due = append(d.due, dir)
+	}
+}
+
+// lookWhereDue looks at the directories of which an event made that necessary.
+func (d *discovery) lookWhereDue(ctx context.Context) {
+	due := d.due
+	d.due = nil
+	for _, dir := range due {
+		if dir.due && !dir.dropped() {
+			d.lookIn(ctx, dir, dir.deep)
+		}
+	}
+	d.settle()
+}
+
+// poll looks at the directories of which the kernel does not tell.
+func (d *discovery) poll(ctx context.Context) {
+	began := time.Now()
+	if len(d.polled) == 0 || began.Before(d.pollAt) {
+		return
+	}
+	for _, dir := range slices.Collect(maps.Keys(d.polled)) { // a look may change them
+		if !dir.dropped() {
+			d.lookIn(ctx, dir, false)
+		}
+	}
+	d.settle()
+	d.pollAt = time.Now().Add(time.Since(began) * pollShare)
+}
+
+// touchPending has files read for which no event will come: those that are over when they were quiet for long enough.
+func (d *discovery) touchPending() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.handles.learned = false
+	for f := range d.pending {
+		d.touchLocked(f)
+	}
+}

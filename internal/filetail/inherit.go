@@ -1,0 +1,169 @@
+package filetail
+
+import (
+	"slices"
+
+	"github.com/logcapture/logcapture/internal/lineformat"
+)
+
+// Lines of a container go on across a rotation: what the last line of the old file has left open is ended by the first line of the new one. So
+// what is open is handed to the successor when the old file has been read to its end. Its text is then part of the successor's
+// position; until that is stored, the position of the old file keeps saying where it is.
+
+// handOverLocked gives what is open of a file that is read to its end to the one that goes on with its lines.
+func (e *Engine) handOverLocked(from, to *file) {
+	switch {
+	case from.original == to: // from was begun with what is open in to
+		from.original = nil
+		to.joiner, to.past.open = nil, ""
+		if len(to.testators) == 0 { // else it is of others
+			to.inherited = nil
+		}
+		if to.stored != nil {
+			to.stored.open = ""
+		}
+	case from.original != nil && to.precedes(from.original): // a later copy of the same log
+		to.original, from.original = from.original, nil
+	case to.asked == from && from.original == nil: // the compressed file that is made of it
+	case e.rawLines() || from.hasSuccessor(from.original):
+		return
+	}
+	if from.joiner == nil && from.inherited == nil {
+		return
+	}
+	open := from.inherited
+	if from.joiner != nil {
+		open = append(open, from.joiner.Take()...)
+	}
+	from.inherited = nil
+	if len(open) == 0 {
+		return
+	}
+	to.inherited = append(to.inherited, open...)
+	to.testators = append(to.testators, from)
+	from.heirs++
+}
+
+// takeFromLog has what was open in a log when that was truncated go on in f, if f begins with new content and comes before what the log holds
+// now: that was written to the log since then, and copied. The error is errNotYet while the log is read.
+func (e *Engine) takeFromLog(f *file) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	log := e.logs[f.log]
+	if f.place.offset > 0 || log == nil || !f.precedes(log) {
+		return nil
+	}
+	if log.reading {
+		f.blocked = true
+		return errNotYet
+	}
+	open, stored := log.inherited, log.place.open != ""
+	switch {
+	case log.begun && log.place.offset == 0 && log.joiner != nil:
+		open = append(open, log.joiner.Take()...)
+	case !log.begun && log.stored != nil && log.stored.offset == 0 && log.stored.open != "":
+		text, _, err := lineformat.DecodeOpen([]byte(log.stored.open))
+		if err != nil {
+			return err // it was checked when the position was
+		}
+		open, stored = append(open, text...), true
+		log.stored.open = ""
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	f.inherited, f.original = append(f.inherited, open...), log
+	f.testators, log.inherited, log.testators = append(f.testators, log.testators...), nil, nil
+	if stored { // until f is, too
+		log.heirs++
+		f.testators = append(f.testators, log)
+	}
+	f.inherits = len(f.testators) > 0
+	return nil
+}
+
+// inheritanceStored forgets what a file has taken over where that was open before: it is in the position of this file now.
+func (e *Engine) inheritanceStored(f *file) {
+	if !f.inherits {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f.inherits = false
+	e.releaseTestatorsLocked(f)
+}
+
+// releaseTestatorsLocked has the positions of those that have handed over what was open say that no more.
+func (e *Engine) releaseTestatorsLocked(f *file) {
+	for _, from := range f.testators {
+		from.heirs--
+		switch {
+		case from.heirs > 0:
+		case from.retired:
+			for _, known := range []id{from.id, from.place.grave()} {
+				if p, ok := e.stored[known]; ok && p.open != "" {
+					p.open = ""
+					e.stored[known] = p
+					e.Store.Put(known.key(), p.encode())
+				}
+			}
+			e.releaseTestatorsLocked(from)
+		case !from.reading && !from.begun && from.stored != nil: // it waits for this one
+			e.Store.Put(from.id.key(), from.stored.encode())
+		case !from.reading && from.begun:
+			from.keepsOpen = false
+			from.place.open = from.openLines() // which has begun since
+			from.savedOpen = from.place.open
+			e.Store.Put(from.id.key(), from.place.encode())
+		default:
+			e.touchLocked(from) // its next turn does it
+		}
+	}
+	f.testators = nil
+}
+
+// giveBack returns what a file has taken over, and cannot go on with, to the one that has handed it over: then that has it again, as if the
+// file had never been there. It returns busy where it has to be tried again, and given false where the file has to go on having it.
+func (e *Engine) giveBack(f, to *file) (given, busy bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case f.inherited == nil || to.retired || len(f.successors) > 0 || !slices.Contains(f.testators, to):
+		return false, false
+	case to.reading:
+		return false, true
+	}
+	to.inherited = append(to.inherited, f.inherited...)
+	for _, from := range f.testators {
+		if from == to {
+			from.heirs--
+		} else {
+			to.testators = append(to.testators, from)
+		}
+	}
+	f.inherited, f.testators, f.inherits = nil, nil, false
+	e.touchLocked(to)
+	return true, false
+}
+
+// wantsOpen says that a compressed file has to wait for the file it is made of, once, to take over what is open there: after a restart only the
+// compressed one is there.
+func (e *Engine) wantsOpen(f, original *file) bool {
+	if f.asked != nil || original == nil {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if original.retired || original.known.offset == 0 || original.heirs > 0 || original.awaitsLocked(f) {
+		return false
+	}
+	f.wants, f.asked = original, original
+	return true
+}
+
+// hasFrom says that the file has taken over what was open at the position, which is of a file that is not followed any more.
+func (f *file) hasFrom(p *position) bool {
+	return slices.ContainsFunc(f.testators, func(from *file) bool {
+		return from.known.offset == p.offset && from.known.guard == p.guard && from.known.head == p.head
+	})
+}

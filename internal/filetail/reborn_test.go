@@ -1,0 +1,130 @@
+//go:build linux
+
+package filetail
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/plog"
+
+	"github.com/logcapture/logcapture/internal/capturetest"
+	"github.com/logcapture/logcapture/internal/emit"
+)
+
+// A file that is made where another was deleted often gets its inode at once. While few files can be open it is opened for each turn,
+// and each time it is the same new file.
+func TestFileWithTheIDOfADeletedOneIsReadOnce(t *testing.T) {
+	x := newTail(t)
+	x.settings.MaxOpenFiles = 2
+	inode := func() uint64 {
+		info, err := os.Stat(x.path("a.log"))
+		require.NoError(t, err)
+		return info.Sys().(*syscall.Stat_t).Ino
+	}
+	var want []string
+	add := func(file, line string) {
+		x.write(file, line+"\n")
+		want = append(want, line)
+	}
+	x.run()
+	for i := range 4 { // so that more files are there than can be open
+		add(fmt.Sprintf("other-%d.log", i), "other")
+		x.want(want...)
+	}
+	reused := 0
+	for round := range 20 {
+		add("a.log", fmt.Sprintf("the %d. file", round))
+		x.want(want...)
+		for i := range 5 {
+			add("a.log", fmt.Sprintf("line %d", i))
+			x.want(want...)
+		}
+		before := inode()
+		require.NoError(t, os.Remove(x.path("a.log")))
+		x.write("a.log", "")
+		if inode() == before {
+			reused++
+		}
+	}
+	x.settled()
+	x.want(want...)
+	if reused == 0 {
+		t.Skip("this file system does not give an inode again")
+	}
+}
+
+// The new file under the id of an old one may have another name: its lines carry that.
+func TestFileWithTheIDOfADeletedOneHasItsOwnName(t *testing.T) {
+	x := newTail(t)
+	x.settings.MaxOpenFiles = 1
+	x.write("other.log", "other\n")
+	x.run().want("other")
+	for round := range 30 {
+		old, fresh := fmt.Sprintf("old-%d.log", round), fmt.Sprintf("new-%d.log", round)
+		x.write(old, old+"\n")
+		x.write("other.log", "other\n") // takes the only handle
+		capturetest.WaitFor(t, "the lines of the round", func() bool { return x.consumer.Len() >= 3*round+3 })
+		require.NoError(t, os.Remove(x.path(old)))
+		x.write(fresh, fresh+"\n")
+		capturetest.WaitFor(t, "the line of the new file", func() bool { return x.consumer.Len() >= 3*round+4 })
+		require.NoError(t, os.Remove(x.path(fresh)))
+	}
+	for _, r := range x.consumer.Records() {
+		name, _ := r.Log.Attributes().Get("log.file.name")
+		if r.Body != "other" {
+			require.Equal(t, r.Body, name.Str())
+		}
+	}
+}
+
+// What was not read of a file that is deleted while it is closed is lost. That is told, though its id is in use again.
+func TestFileThatLosesItsIDBeforeItWasReadIsAGap(t *testing.T) {
+	x := newTail(t)
+	x.settings.MaxOpenFiles = 1
+	x.write("old.log", "read\n")
+	x.run().want("read")
+	x.settled()
+
+	// All workers are busy, so that more of the file is known and not read.
+	var inside atomic.Int32
+	released := make(chan struct{})
+	x.consumer.Answer(func(ctx context.Context, _ plog.Logs) error {
+		inside.Add(1)
+		select {
+		case <-released:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	})
+	workers := min(runtime.GOMAXPROCS(0), maxWorkers)
+	for i := range workers {
+		x.write(fmt.Sprintf("busy-%d.log", i), strings.Repeat(strings.Repeat("x", 1000)+"\n", 2*emit.MaxBatchBytes/1000))
+	}
+	capturetest.WaitFor(t, "all workers deliver", func() bool { return int(inside.Load()) == workers })
+	x.write("old.log", "never read\n")
+	x.settledBehindRefusal()
+	before, err := os.Stat(x.path("old.log"))
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(x.path("old.log")))
+	x.write("new.log", "new\n")
+	after, err := os.Stat(x.path("new.log"))
+	require.NoError(t, err)
+	if !os.SameFile(before, after) {
+		t.Skip("this file system does not give an inode again at once")
+	}
+	close(released)
+	capturetest.WaitFor(t, "the new file", func() bool { return slices.Contains(x.consumer.Bodies(), "new") })
+	x.settled()
+	require.NotContains(t, x.consumer.Bodies(), "never read")
+	require.EqualValues(t, 1, x.value("otelcol_logcapture_gaps"))
+	require.Equal(t, 1, x.logged.FilterMessageSnippet("gone before it was read").Len())
+}

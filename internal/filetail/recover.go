@@ -1,0 +1,280 @@
+package filetail
+
+import (
+	"cmp"
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+const (
+	// A stored position whose file is nowhere is kept for goneAge, because the file may come back, or its content compressed; and no more
+	// than goneMost of them are.
+	goneAge  = 24 * time.Hour
+	goneMost = 10_000
+	// goneCheck is the time between two looks for the files of stored positions.
+	goneCheck = time.Hour
+)
+
+// locate finds the path of a file beside the path that it had, empty for none.
+func locate(path string, known id) string {
+	dir := filepath.Dir(path)
+	names, err := inodes(dir)
+	if name, ok := names[known.inode]; ok && err == nil {
+		if found := filepath.Join(dir, name); fileAt(found, known) != nil {
+			return found
+		}
+	}
+	return ""
+}
+
+// fileAt returns what is known of the file at a path, nil where that is not the one with the id.
+func fileAt(path string, known id) fs.FileInfo {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	if found, err := idOfPath(path, info); err != nil || found != known {
+		return nil
+	}
+	return info
+}
+
+// recover looks for the files that an earlier run has read and that are not where the patterns look: what was written to them since then is
+// read. Those that lie beside them with a newer generation of their name came and went meanwhile, and are read too.
+func (d *discovery) recover(ctx context.Context) {
+	if d.ByPath {
+		return
+	}
+	d.checked = time.Now()
+	byDir := make(map[string][]position)
+	d.mu.Lock()
+	for _, p := range d.stored {
+		dir := filepath.Dir(p.where())
+		byDir[dir] = append(byDir[dir], p)
+	}
+	d.mu.Unlock()
+	for dir, positions := range byDir {
+		if ctx.Err() != nil {
+			return
+		}
+		names, err := inodes(dir)
+		if err != nil && !missing(err) {
+			continue // that proves nothing
+		}
+		positions = slices.DeleteFunc(positions, func(p position) bool { return d.replacedWhileDown(p, dir, names) })
+		for _, p := range positions {
+			path := filepath.Join(dir, names[p.id.inode])
+			info := fileAt(path, p.id)
+			d.mark(p, path, info)
+			if !d.first {
+				continue
+			}
+			if info == nil {
+				info, path = d.resumeCompressed(p, dir, names)
+			} else if d.resumeAside(p, path, info) != nil {
+				continue
+			}
+			if info != nil && path != p.path && family(path) == family(p.path) {
+				d.missedGenerations(p, info, dir, names)
+			}
+		}
+	}
+}
+
+// replacedWhileDown forgets the position of a file whose id the file system has given to another one.
+func (d *discovery) replacedWhileDown(p position, dir string, names map[uint64]string) bool {
+	path := filepath.Join(dir, names[p.id.inode])
+	if fileAt(path, p.id) == nil || !p.otherThan(bornAt(path, p.id)) {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.stored[p.id]; ok {
+		delete(d.stored, p.id)
+		d.buryLocked(p)
+		d.strangerLocked(p.path, p.id)
+	}
+	return true
+}
+
+// mark notes where the file of a stored position is, or since when it is nowhere.
+func (d *discovery) mark(p position, path string, info fs.FileInfo) {
+	changed := p
+	if info == nil {
+		changed.gone = cmp.Or(p.gone, time.Now().Unix())
+	} else {
+		changed.gone, changed.at = 0, path
+	}
+	if changed.at == changed.path {
+		changed.at = ""
+	}
+	if changed == p {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.stored[p.id]; ok {
+		d.stored[p.id] = changed
+		d.Store.Put(p.id.key(), changed.encode())
+	}
+}
+
+// resumeAside follows a file that is not where the patterns look, if something may have been written to it.
+func (d *discovery) resumeAside(p position, path string, info fs.FileInfo) error {
+	if p.open == "" && info.Size() == cmp.Or(p.packed, p.offset) && time.Since(info.ModTime()) > d.RotateWait {
+		return nil
+	}
+	return d.followAside(&file{id: p.id, name: p.path, path: path}, info)
+}
+
+// resumeCompressed follows the compressed file that a file has become, if there is one beside it.
+func (d *discovery) resumeCompressed(p position, dir string, names map[uint64]string) (fs.FileInfo, string) {
+	if d.Compression == CompressionNone || p.gone != 0 {
+		return nil, ""
+	}
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if !compressedExt(filepath.Ext(name)) || family(path) != family(p.path) {
+			continue
+		}
+		info, err := os.Lstat(path)
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		known, err := idOfPath(path, info)
+		if err == nil && !d.known(known) && d.followCopy(&file{id: known, name: p.path, path: path, born: bornAt(path, known)}, info, p) != nil {
+			return info, path
+		}
+	}
+	return nil, ""
+}
+
+func (d *discovery) followAside(f *file, info fs.FileInfo) error {
+	if err := d.openFresh(f, info); err != nil {
+		return err
+	}
+	f.born = f.birth()
+	d.add(f, info)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.detachLocked(f)
+	return nil
+}
+
+// missedGenerations follows the files that have the name of a generation of the log that p belongs to, and were written after it.
+func (d *discovery) missedGenerations(p position, old fs.FileInfo, dir string, names map[uint64]string) {
+	for _, name := range names {
+		if path := filepath.Join(dir, name); path != p.path && family(path) == family(p.path) {
+			d.missedGeneration(path, p.path, old.ModTime())
+		}
+	}
+}
+
+// known says that a file is followed, or was and is done with.
+func (d *discovery) known(known id) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, stored := d.stored[known]
+	return stored || d.files[known] != nil
+}
+
+// expire forgets positions whose files are gone for long, and the oldest of them where there are too many.
+func (d *discovery) expire(ctx context.Context) {
+	if time.Since(d.checked) > goneCheck {
+		d.recover(ctx)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var gone []position
+	for _, p := range d.stored {
+		if p.gone != 0 {
+			gone = append(gone, p)
+		}
+	}
+	slices.SortFunc(gone, func(a, b position) int { return cmp.Compare(a.gone, b.gone) })
+	limit := time.Now().Add(-goneAge).Unix()
+	for i, p := range gone {
+		if p.gone > limit && len(gone)-i <= goneMost {
+			break
+		}
+		delete(d.stored, p.id)
+		d.strangerLocked(p.path, p.id)
+		d.Store.Delete(p.id.key())
+	}
+}
+
+// storedLocked takes the stored position of a file, if it has one. The number of a device may change with a reboot: a file with the same
+// inode at the same path is then taken for the one that was read, which its content has to prove.
+func (e *Engine) storedLocked(f *file) (position, bool) {
+	p, ok := e.stored[f.id]
+	if !ok {
+		old := e.byInode[f.id.inode]
+		if p, ok = e.stored[old]; !ok || p.where() != f.path || p.head.size == 0 {
+			return position{}, false
+		}
+		e.Store.Delete(old.key())
+		delete(e.stored, old)
+		e.strangerLocked(p.path, old)
+	}
+	delete(e.stored, f.id)
+	if p.otherThan(f.born) {
+		e.buryLocked(p) // the file system has given the id to a new file
+		e.strangerLocked(p.path, f.id)
+		return position{}, false
+	}
+	if p.id != f.id {
+		p.id = f.id
+		e.Store.Put(f.id.key(), p.encode())
+	}
+	return p, true
+}
+
+// buryLocked forgets the position of a file that is deleted, and remembers what was read of its content.
+func (e *Engine) buryLocked(p position) {
+	e.Store.Delete(p.id.key())
+	e.rememberLocked(p)
+}
+
+// rememberLocked keeps what was read of content that no file has any more, where it may come back compressed: under an id that no file has.
+func (e *Engine) rememberLocked(p position) {
+	if e.Compression == CompressionNone || p.offset == 0 {
+		return
+	}
+	p.id = p.grave()
+	p.gone = cmp.Or(p.gone, time.Now().Unix())
+	e.stored[p.id] = p
+	e.kinLocked(p.path, p.id)
+	e.Store.Put(p.id.key(), p.encode())
+}
+
+// grave is the id of a position the file of which is deleted.
+func (p *position) grave() id { return id{graveyard | uint64(p.born) ^ p.guard.hash>>1, p.id.inode} }
+
+// graveyard marks the device of positions whose files are deleted.
+const graveyard = 1 << 63
+
+// markPatterns stores that the patterns were looked for: what the next run finds by them and does not know is new. That has to wait until
+// the positions of all files are stored that begin at their end, for those are not new.
+func (d *discovery) markPatterns() {
+	if !d.unmarked {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range d.files {
+		if f.atEnd && f.known.id == (id{}) {
+			return
+		}
+	}
+	d.unmarked = false
+	for _, p := range d.patterns {
+		if marker := p.marker(d.Exclude); !d.marked[marker] {
+			d.marked[marker] = true
+			d.Store.Put(marker, []byte{1})
+		}
+	}
+}

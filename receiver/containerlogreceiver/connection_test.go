@@ -1,0 +1,176 @@
+//go:build unix
+
+package containerlogreceiver
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/stretchr/testify/require"
+)
+
+// connected returns the two ends of a connection, the first as the receiver has it.
+func connected(t *testing.T) (near *connection, far net.Conn, open *atomic.Int64) {
+	t.Helper()
+	listener, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	require.NoError(t, err)
+	defer listener.Close()
+	conn, err := net.Dial("unix", listener.Addr().String())
+	require.NoError(t, err)
+	far, err = listener.Accept()
+	require.NoError(t, err)
+	open = &atomic.Int64{}
+	near = newConnection(conn, open)
+	t.Cleanup(func() { _ = near.Close(); _ = far.Close() })
+	return near, far, open
+}
+
+func TestCalmConnectionGivesEveryByteInOrder(t *testing.T) {
+	near, far, _ := connected(t)
+	want := make([]byte, 1<<20)
+	_, _ = rand.Read(want)
+	go func() {
+		defer far.Close()
+		for rest := want; len(rest) > 0; {
+			n := min(len(rest), 1+int(rest[0])*20)
+			_, _ = far.Write(rest[:n])
+			if rest[0] == 0 {
+				time.Sleep(20 * mostPause) // the reader gives up looking
+			}
+			rest = rest[n:]
+		}
+	}()
+	var got bytes.Buffer
+	buf := make([]byte, 3000)
+	for {
+		if got.Len()%3 == 0 {
+			near.calm()
+		}
+		n, err := near.Read(buf)
+		got.Write(buf[:n])
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+	}
+	require.True(t, bytes.Equal(want, got.Bytes()))
+}
+
+func TestCalmConnectionTellsWhetherMoreHasCome(t *testing.T) {
+	near, far, _ := connected(t)
+	for _, prepare := range []func(){func() {}, near.calm} {
+		prepare()
+		require.False(t, near.readable())
+		_, err := far.Write([]byte("x"))
+		require.NoError(t, err)
+		require.True(t, near.readable())
+		n, err := near.Read(make([]byte, 10))
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+	}
+	require.NoError(t, far.Close())
+	require.True(t, near.readable(), "its end")
+}
+
+func TestCalmConnectionIsWrittenTo(t *testing.T) {
+	near, far, _ := connected(t)
+	near.calm()
+	_, err := near.Write([]byte("request"))
+	require.NoError(t, err)
+	got := make([]byte, 7)
+	_, err = io.ReadFull(far, got)
+	require.NoError(t, err)
+	require.Equal(t, "request", string(got))
+}
+
+func TestCloseEndsReadsOfAConnection(t *testing.T) {
+	for name, prepare := range map[string]func(*connection){
+		"that waits": func(*connection) {},
+		"that looks": func(c *connection) { c.calm() },
+		"that waits again": func(c *connection) {
+			c.calm()
+			_, _ = c.alert()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, far, open := connected(t)
+			prepare(near)
+			ended := make(chan error, 1)
+			go func() {
+				_, err := near.Read(make([]byte, 10))
+				ended <- err
+			}()
+			require.EqualValues(t, 1, open.Load())
+			require.NoError(t, near.Close())
+			require.ErrorIs(t, <-ended, net.ErrClosed)
+			require.Zero(t, open.Load())
+			_, err := far.Read(make([]byte, 10))
+			require.ErrorIs(t, err, io.EOF, "no descriptor is left open")
+			_ = near.Close()
+			near.calm()
+			require.False(t, near.readable())
+		})
+	}
+}
+
+// A connection that is closed before the answer begins says nothing of the log, though the error is io.EOF.
+func TestConnectionThatIsClosedBeforeTheAnswerIsNotTheEndOfALog(t *testing.T) {
+	e := newFakeEngine(t, nil)
+	c := e.run(&fakeContainer{status: breaks})
+	config := createDefaultConfig().(*Config)
+	config.Endpoint = e.host
+	address, err := resolve(t.Context(), config)
+	require.NoError(t, err)
+	engine, err := newEngine(address)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, engine.close()) }()
+	s, err := engine.connect(t.Context())
+	require.NoError(t, err)
+	_, err = s.logs(t.Context(), c.id, container.LogsOptions{ShowStdout: true})
+	require.ErrorContains(t, err, "EOF")
+	require.NotErrorIs(t, err, io.EOF)
+}
+
+// With the end of an answer its connection belongs to the next request.
+func TestAnswerThatHasEndedTouchesNoConnection(t *testing.T) {
+	near, far, _ := connected(t)
+	body := &logBody{ReadCloser: io.NopCloser(strings.NewReader("")), conn: near}
+	_, err := far.Write([]byte("the next answer"))
+	require.NoError(t, err)
+	require.True(t, body.arrived())
+	_, err = body.Read(make([]byte, 10))
+	require.ErrorIs(t, err, io.EOF)
+	require.False(t, body.arrived())
+	body.calm()
+	require.Zero(t, near.raw)
+}
+
+func TestCalmConnectionsLeaveNoDescriptors(t *testing.T) {
+	near, far, _ := connected(t)
+	count := func() int {
+		entries, err := os.ReadDir("/dev/fd")
+		require.NoError(t, err)
+		return len(entries)
+	}
+	before := count()
+	for range 100 {
+		near.calm()
+		_, err := near.alert()
+		require.NoError(t, err)
+	}
+	require.LessOrEqual(t, count(), before+5, "other tests open some too")
+	_, err := far.Write([]byte("x"))
+	require.NoError(t, err)
+	_, err = near.Read(make([]byte, 1))
+	require.NoError(t, err)
+}
