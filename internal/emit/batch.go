@@ -6,6 +6,7 @@ import (
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/xpdata/pref"
 )
 
 const (
@@ -158,13 +159,17 @@ func (b *Batch) keep(source *Source, r *Record) {
 	b.kept = append(b.kept, *r)
 }
 
-// next returns the plog for the next try.
+// next returns the plog for the next try. One that is sent again is referred to until Reset: with the feature gate pdata.useProtoPooling, the
+// pipeline empties what nobody refers to when ConsumeLogs returns, with an error too.
 func (b *Batch) next(scope, version string) plog.Logs {
 	switch {
 	case !b.sent:
 		b.sent = true
 		b.end()
 		name(b.logs, scope, version)
+		if b.single {
+			pref.RefLogs(b.logs)
+		}
 	case !b.single:
 		logs := b.anew()
 		name(logs, scope, version)
@@ -218,6 +223,9 @@ func (b *Batch) Observe(t time.Time) { b.observed = pcommon.NewTimestampFromTime
 
 // Reset empties the batch for the next use. It keeps no memory of the records, and not much for them.
 func (b *Batch) Reset() {
+	if b.sent && b.single {
+		pref.UnrefLogs(b.logs)
+	}
 	b.source, b.run = nil, 0
 	clear(b.kept)
 	clear(b.sections)

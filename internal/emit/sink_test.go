@@ -12,8 +12,10 @@ import (
 	"go.opentelemetry.io/collector/config/configretry"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumererror"
+	"go.opentelemetry.io/collector/featuregate"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/xpdata/pref"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 	"go.uber.org/goleak"
 
@@ -291,4 +293,41 @@ func TestNothingIsDeliveredAfterTheGrace(t *testing.T) {
 	sink, _ := newSink(t, to, DefaultRetry())
 	require.ErrorIs(t, sink.Consume(ctx, batchOf("a")), context.Canceled)
 	require.Empty(t, to.got)
+}
+
+// pooling imitates what the collector puts before a pipeline: what it gets is emptied for the next user when nobody refers to it any more.
+type pooling struct{ *next }
+
+func (p pooling) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
+	if pref.MarkPipelineOwnedLogs(logs) {
+		defer pref.UnrefLogs(logs)
+	}
+	return p.next.ConsumeLogs(ctx, logs)
+}
+
+func TestRefusedBatchIsWholeWhenRecordsArePooled(t *testing.T) {
+	const gate = "pdata.useProtoPooling"
+	require.NoError(t, featuregate.GlobalRegistry().Set(gate, true))
+	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gate, false)) })
+	for _, mutates := range []bool{false, true} {
+		t.Run(fmt.Sprintf("mutates data %t", mutates), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				to := &next{mutates: mutates, answers: []func(context.Context, plog.Logs) error{refuse(errRefused), refuse(errRefused)}}
+				sink, _ := newSink(t, pooling{to}, DefaultRetry())
+				b := sink.NewBatch()
+				source := textSource()
+				source.Attributes.PutStr("log.file.name", "a.log")
+				for round := range 3 {
+					to.got = nil
+					b.Add(source, &Record{Body: fmt.Sprint("a", round), Iostream: Stderr})
+					b.Add(source, &Record{Body: fmt.Sprint("b", round)})
+					require.NoError(t, sink.Consume(t.Context(), &b))
+					b.Reset()
+					for _, got := range to.got {
+						require.Equal(t, []string{fmt.Sprint("a", round), fmt.Sprint("b", round)}, got)
+					}
+				}
+			})
+		})
+	}
 }
