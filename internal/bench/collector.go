@@ -23,6 +23,7 @@ type collector struct {
 	dir     string
 	binary  string
 	env     []string
+	gates   string
 	config  map[string]any
 	health  string
 	pprof   string
@@ -119,7 +120,11 @@ func (c *collector) start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	c.cmd = exec.CommandContext(ctx, c.binary, "--config", "file:"+c.path("config.yaml"))
+	args := []string{"--config", "file:" + c.path("config.yaml")}
+	if c.gates != "" {
+		args = append(args, "--feature-gates="+c.gates)
+	}
+	c.cmd = exec.CommandContext(ctx, c.binary, args...)
 	c.cmd.Env = append(os.Environ(), c.env...)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	if err := c.cmd.Start(); err != nil {

@@ -46,7 +46,7 @@ func (r *report) throughput(b *strings.Builder) {
 	}
 	b.WriteString("\n## Files read as fast as possible\n\n" +
 		"CPU is of the collector's process, from when the files appear until the last record is handed on. " +
-		"×: records per CPU second against file_log; ÷ floor: CPU against the floor with the attribute on the same side.\n\n" +
+		"×: records per CPU second against file_log (pooled: against that pooled too); ÷ floor: CPU against the floor with the attribute on the same side.\n\n" +
 		"| shape | peer | records per CPU second | × file_log | ÷ floor | MB/s | allocations per record | peak RSS, MB |\n|---|---|---:|---:|---:|---:|---:|---:|\n")
 	for _, m := range r.Throughput {
 		for _, name := range m.Shape.peers {
@@ -55,10 +55,10 @@ func (r *report) throughput(b *strings.Builder) {
 				continue
 			}
 			against, floor := "", ""
-			if contrib := m.Results[fileLog]; name != fileLog && len(contrib) > 0 {
+			if contrib := m.Results[contribOf(name)]; name != contribOf(name) && len(contrib) > 0 {
 				against = fmt.Sprintf("%.1f", ratio(rounds, contrib, figures.perCPUSecond))
 			}
-			if least := m.Results[floorOf(name)]; strings.HasPrefix(name, fileTail) && len(least) > 0 {
+			if least := m.Results[floorOf(name)]; strings.HasPrefix(name, fileTail) && !pools(name) && len(least) > 0 {
 				floor = fmt.Sprintf("%.2f", 1/ratio(rounds, least, figures.perCPUSecond))
 			}
 			fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %.0f | %.2f | %.0f |\n", m.Shape.title, name,
@@ -66,6 +66,17 @@ func (r *report) throughput(b *strings.Builder) {
 				median(rounds, figures.allocations), median(rounds, func(f figures) float64 { return float64(f.PeakRSS) / 1e6 }))
 		}
 	}
+}
+
+// pools says that a peer uses records again, which the floor does not.
+func pools(peer string) bool { return strings.HasSuffix(peer, pooled) }
+
+// contribOf is contrib's receiver in the same collector.
+func contribOf(peer string) string {
+	if pools(peer) {
+		return fileLog + pooled
+	}
+	return fileLog
 }
 
 // floorOf is the floor that a peer is judged against.

@@ -11,6 +11,7 @@ const (
 	fileTail      = "file_tail"
 	floorRecord   = "floor"
 	floorResource = "floor, resource"
+	pooled        = ", pooled"
 )
 
 // peer is one way to read files.
@@ -19,6 +20,7 @@ type peer struct {
 	about string
 	floor string // the floor's variant; empty for a collector
 	env   []string
+	gates string // feature gates that are switched on
 	// settings of the receiver, beside what all have.
 	component string
 	settings  map[string]any
@@ -65,13 +67,19 @@ func peers() map[string]peer {
 	skipping.name = fileLog + ", skip"
 	skipping.about = "file_log with skip_unmodified_files, which trusts modification times"
 	skipping.settings = map[string]any{"skip_unmodified_files": true}
+	logPooled, tailPooled, resourcePooled := contrib, ours, onResource
+	for _, p := range []*peer{&logPooled, &tailPooled, &resourcePooled} {
+		p.about = p.name + " with the collector's feature gate pdata.useProtoPooling (alpha): records are used again after delivery"
+		p.name += pooled
+		p.gates = "pdata.useProtoPooling"
+	}
 	oneCore, twoCores := ours, ours
 	oneCore.name, oneCore.env = fileTail+", 1 core", []string{"GOMAXPROCS=1"}
 	twoCores.name, twoCores.env = fileTail+", 2 cores", []string{"GOMAXPROCS=2"}
 	oneCore.about, twoCores.about = "file_tail with GOMAXPROCS=1", "file_tail with GOMAXPROCS=2"
 	all := make(map[string]peer)
 	for _, p := range []peer{
-		contrib, bare, ours, onResource, skipping, oneCore, twoCores,
+		contrib, bare, ours, onResource, skipping, oneCore, twoCores, logPooled, tailPooled, resourcePooled,
 		{name: floorRecord, floor: "record", about: "the floor: log.file.name and an own string on every record; 1 core"},
 		{name: floorResource, floor: "resource", about: "the floor: log.file.name on the resource, bodies share a string per block; 1 core"},
 	} {

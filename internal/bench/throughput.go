@@ -22,8 +22,9 @@ type shape struct {
 // shapes that are measured by throughput.
 func shapes() []shape {
 	ways := []string{fileLog, fileTail, fileTail + ", resource"}
-	withPod := slices.Concat(ways, []string{fileLog + ", no pod"})
-	withFloor := slices.Concat(ways, []string{floorRecord, floorResource})
+	again := []string{fileLog + pooled, fileTail + pooled, fileTail + ", resource" + pooled}
+	withPod := slices.Concat(ways, again, []string{fileLog + ", no pod"})
+	withFloor := slices.Concat(ways, again, []string{floorRecord, floorResource})
 	plain := data{files: 1, line: 200}
 	hundred := data{files: 100, line: 200}
 	cri, docker := data{format: formatCRI, files: 1, line: 200}, data{format: formatDocker, files: 1, line: 200}
@@ -162,7 +163,7 @@ func (b *bench) subject(s shape, p peer, r run) (subject, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c.env = p.env
+	c.env, c.gates = p.env, p.gates
 	return collected{c, receiving}, done, nil
 }
 

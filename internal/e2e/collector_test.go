@@ -37,7 +37,8 @@ type settings struct {
 	// sink is where the lines of a capture come out in the end; nil is one of its own.
 	sink *sink
 	// env is added to the environment.
-	env []string
+	env   []string
+	gates string // feature gates to switch on
 	// shipped is a file of testdata/config to run instead; the settings are put on top of it.
 	shipped string
 	// more is put on top of all that, as far as keys of the top level: what is in it replaces what was there.
@@ -51,6 +52,7 @@ type collector struct {
 	health string
 	pprof  string
 	env    []string
+	gates  string
 	binary string
 	base   string // a configuration that ours is put on top of; empty is none
 
@@ -62,7 +64,7 @@ type collector struct {
 func newCollector(t *testing.T, s settings) *collector {
 	t.Helper()
 	c := &collector{
-		t: t, dir: t.TempDir(), health: freeAddr(t), pprof: freeAddr(t), env: s.env, binary: distribution(t),
+		t: t, dir: t.TempDir(), health: freeAddr(t), pprof: freeAddr(t), env: s.env, gates: s.gates, binary: distribution(t),
 		http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}},
 	}
 	if err := os.Mkdir(c.path("positions"), 0o700); err != nil {
@@ -173,6 +175,9 @@ func (c *collector) launch() {
 	args := []string{"--config", c.path("config.yaml")}
 	if c.base != "" {
 		args = append([]string{"--config", c.base}, args...)
+	}
+	if c.gates != "" {
+		args = append(args, "--feature-gates", c.gates)
 	}
 	c.cmd = exec.Command(c.binary, args...)
 	c.cmd.Env = append(os.Environ(), c.env...)

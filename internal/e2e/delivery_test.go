@@ -131,7 +131,13 @@ func (c *capture) goesOn(t *testing.T, more int) {
 
 // TestTroubleAtTheEndpointCostsNothing: what the endpoint refuses is kept where it is and comes later, once.
 func TestTroubleAtTheEndpointCostsNothing(t *testing.T) {
-	c := newCapture(t)
+	for _, gates := range []string{"", "pdata.useProtoPooling"} { // of what was refused, the collector takes the memory back then
+		t.Run("gates "+gates, func(t *testing.T) { troubleAtTheEndpoint(t, gates) })
+	}
+}
+
+func troubleAtTheEndpoint(t *testing.T, gates string) {
+	c := newCaptureWith(t, settings{gates: gates})
 	captured(t, c.lines, 500)
 	for _, trouble := range []func(){
 		func() { c.sink.behave(behaviour{refuse: codes.Unavailable}) },
