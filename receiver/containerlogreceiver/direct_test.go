@@ -236,9 +236,11 @@ func TestRemovedWhileFilesAreBehind(t *testing.T) {
 	awaitUp(r)
 	const n = 1000
 	c := dockertest.Run(t, dockertest.Spec{Name: name(t), LogOpts: map[string]string{"max-size": "200k", "max-file": "20"}, Steps: []script.Step{
-		script.Lines{Stream: script.Both, Count: n, PerSecond: 500, Length: 220}, script.Wait{},
+		script.Lines{Stream: script.Both, Count: 1}, script.Wait{Signal: "USR1"},
+		script.Lines{Stream: script.Both, Count: n - 1, PerSecond: 500, Length: 220}, script.Wait{},
 	}})
-	waitFor(t, "a delivery", func() bool { return b.waiting() > 0 })
+	waitFor(t, "a delivery, of less than a file", func() bool { return b.waiting() > 0 })
+	c.Signal("USR1")
 	waitFor(t, "the container's lines", func() bool { return len(c.Logs()) == 2*n })
 	rotated, err := filepath.Glob(c.Inspect().LogPath + ".*")
 	require.NoError(t, err)

@@ -66,7 +66,8 @@ func awaitEnd(t *testing.T, c *dockertest.Container) {
 }
 
 // Row 25 and 29: a prompt pipeline; also where the log is one file, so that the engine has little of it at the end. The writer waits for
-// the receiver again and again: on a loaded machine that would fall behind by more than one file, and lose what is not there any more.
+// the receiver again and again: on a loaded machine that would fall behind by more than one file, and lose what is not there any more. Of one
+// file, that is whatever was not read when it is begun anew.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	inBothModes(t, testRotation)
@@ -74,10 +75,16 @@ func TestRotation(t *testing.T) {
 
 func testRotation(t *testing.T) {
 	t.Parallel()
-	for name, files := range map[string]string{"five files": "5", "one file": "1"} {
-		t.Run(name, func(t *testing.T) {
+	for _, tt := range []struct {
+		name, files, size string
+		bursts, lines     int
+	}{
+		{"five files", "5", "1m", 12, 1000},
+		{"one file", "1", "100k", 300, 5},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			const bursts, lines = 12, 1000 // of 600 kB
+			bursts, lines := tt.bursts, tt.lines
 			var steps []script.Step
 			for range bursts {
 				steps = append(steps, script.Lines{Stream: script.Both, Count: lines, PerSecond: 4000, Length: 220}, script.Wait{Signal: "USR1"})
@@ -86,7 +93,7 @@ func testRotation(t *testing.T) {
 			r.start()
 			awaitUp(r)
 			c := dockertest.Run(t, dockertest.Spec{
-				Name: dockertest.Unique(prefixFor(t)), LogDriver: "json-file", LogOpts: map[string]string{"max-size": "1m", "max-file": files}, Steps: steps,
+				Name: dockertest.Unique(prefixFor(t)), LogDriver: "json-file", LogOpts: map[string]string{"max-size": tt.size, "max-file": tt.files}, Steps: steps,
 			})
 			for i := range bursts {
 				r.awaitLines(c.ID, 2*lines*(i+1))
