@@ -19,7 +19,10 @@ import (
 // jsonFile is the log driver whose files are read.
 const jsonFile = "json-file"
 
-var errNoFile = errors.New("the engine's file of the log cannot be read here")
+var (
+	errNoFile      = errors.New("the engine's file of the log cannot be read here")
+	errUndescribed = fmt.Errorf("%w: its log driver is not known", errNoFile)
+)
 
 // file returns where the engine writes the log, as seen from here; empty where that is not to be looked for.
 func (st *stream) file(s *session) string {
@@ -32,6 +35,9 @@ func (st *stream) file(s *session) string {
 	driver, path := st.c.about.driver, st.c.about.logPath
 	st.c.mu.Unlock()
 	switch {
+	case st.undescribed.Load():
+		st.tell(errUndescribed)
+		return ""
 	case driver != "" && driver != jsonFile:
 		st.tell(fmt.Errorf("%w: its log driver is %s", errNoFile, driver))
 		return ""
@@ -97,6 +103,9 @@ func (st *stream) readFile(ctx context.Context, s *session, path string, follow 
 	st.c.mu.Lock()
 	about := st.c.about
 	st.c.mu.Unlock()
+	if st.undescribed.Load() {
+		return errUndescribed
+	}
 	if about.driver != "" && about.driver != jsonFile {
 		return fmt.Errorf("%w: its log driver is %s", errNoFile, about.driver)
 	}

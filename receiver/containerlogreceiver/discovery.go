@@ -37,6 +37,8 @@ type follower struct {
 	advised      atomic.Bool // of a log without bound
 	advisedFiles atomic.Bool // that the engine's files cannot be read
 
+	toldUndescribed atomic.Bool // that the engine describes no container
+
 	positions map[string][]byte // as stored, of containers that were not seen yet; used by the reconciler
 	damaged   map[string]bool   // keys whose position cannot be read
 	daemonID  string            // of the session before; used by the reconciler
@@ -282,6 +284,9 @@ func (f *follower) resync(ctx context.Context, s *session) error {
 
 func keyPrefix(daemonID string) string { return "container/" + daemonID + "/" }
 
+// stateConfigured is what Podman calls one that was created and has never run.
+const stateConfigured = "configured"
+
 // seen takes a container from a list.
 func (f *follower) seen(s *session, summary *container.Summary) {
 	if f.own.is(summary.ID) {
@@ -291,7 +296,7 @@ func (f *follower) seen(s *session, summary *container.Summary) {
 	if c == nil {
 		c = f.add(s, summary.ID, listed(summary))
 	}
-	if summary.State == container.StateCreated || summary.State == "configured" {
+	if summary.State == container.StateCreated || summary.State == stateConfigured {
 		f.untouched(c)
 		return
 	}

@@ -178,11 +178,11 @@ func (s *session) runtime() string {
 	return "docker"
 }
 
-// list returns all containers, also those that do not run.
-func (s *session) list(ctx context.Context) ([]container.Summary, error) {
+// list returns all containers that match, also those that do not run.
+func (s *session) list(ctx context.Context, match ...filters.KeyValuePair) ([]container.Summary, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return s.ContainerList(ctx, container.ListOptions{All: true})
+	return s.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(match...)})
 }
 
 // inspect returns what the engine knows about a container.

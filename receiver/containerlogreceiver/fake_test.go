@@ -31,6 +31,7 @@ type fakeEngine struct {
 	made     int // containers so far
 	events   []string
 	requests map[string]int // logs requests by container id
+	open     map[string]int // those that are not ended
 }
 
 type fakeContainer struct {
@@ -45,6 +46,7 @@ type fakeContainer struct {
 	status                  int      // answer of a logs request instead of the log
 	links                   []string // names in other containers, as a list has them
 	mute                    int      // inspects that are still to fail
+	stuck                   bool     // inspects are not answered
 	deaf                    int      // follows opened up to this record give nothing behind it
 }
 
@@ -58,7 +60,7 @@ type fakeRecord struct {
 }
 
 func newFakeEngine(t testing.TB, adjust func(*fakeEngine)) *fakeEngine {
-	e := &fakeEngine{t: t, version: "1.51", minimum: "1.24", changed: make(chan struct{}), boxes: map[string]*fakeContainer{}, requests: map[string]int{}}
+	e := &fakeEngine{t: t, version: "1.51", minimum: "1.24", changed: make(chan struct{}), boxes: map[string]*fakeContainer{}, requests: map[string]int{}, open: map[string]int{}}
 	if adjust != nil {
 		adjust(e)
 	}
@@ -170,6 +172,13 @@ func (e *fakeEngine) logsRequests(c *fakeContainer) int {
 	return e.requests[c.id]
 }
 
+// openLogs counts the logs requests that are not ended.
+func (e *fakeEngine) openLogs(c *fakeContainer) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.open[c.id]
+}
+
 func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	e.mu.Lock()
@@ -267,6 +276,14 @@ func (e *fakeEngine) serveContainer(w http.ResponseWriter, r *http.Request, path
 		return
 	}
 	if parts[1] == "json" {
+		for changed := e.changed; c.stuck && r.Context().Err() == nil; changed = e.changed {
+			e.mu.Unlock()
+			select {
+			case <-changed:
+			case <-r.Context().Done():
+			}
+			e.mu.Lock()
+		}
 		defer e.mu.Unlock()
 		if c.mute > 0 {
 			c.mute--
@@ -282,8 +299,14 @@ func (e *fakeEngine) serveContainer(w http.ResponseWriter, r *http.Request, path
 		return
 	}
 	e.requests[c.id]++
+	e.open[c.id]++
 	status := c.status
 	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.open[c.id]--
+	}()
 	switch {
 	case status == breaks:
 		panic(http.ErrAbortHandler)

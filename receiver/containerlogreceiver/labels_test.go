@@ -160,7 +160,10 @@ func TestHealthAndMemoryAreTold(t *testing.T) {
 }
 
 // requests counts what the real engine is asked for, by the end of the path.
-type requests struct{ lists, logs atomic.Int64 }
+type requests struct {
+	lists, logs atomic.Int64
+	noInspect   atomic.Bool // it lets none through
+}
 
 // countRequests returns the address of something that passes requests on to the engine, and their numbers.
 func countRequests(t *testing.T) (string, *requests) {
@@ -179,6 +182,9 @@ func countRequests(t *testing.T) (string, *requests) {
 			n.lists.Add(1)
 		case strings.HasSuffix(request.URL.Path, "/logs"):
 			n.logs.Add(1)
+		case strings.HasSuffix(request.URL.Path, "/json") && n.noInspect.Load():
+			http.Error(w, "Forbidden", http.StatusForbidden) // as docker-socket-proxy does
+			return
 		}
 		pass.ServeHTTP(w, request)
 	})}

@@ -110,8 +110,15 @@ func (st *stream) readOnce(ctx context.Context, s *session, options container.Lo
 	st.fed.Store(false)
 	st.active.Store(st.f.elapsed(time.Now()))
 	defer st.active.Store(0)
-	if err := st.prepare(request, s); err != nil {
-		return st.cause(request, err)
+	st.waiting.Store(st.f.elapsed(time.Now()))
+	err = st.prepare(request, s)
+	st.waiting.Store(0)
+	if err != nil {
+		err = st.cause(request, err)
+		if errors.Is(err, errReleased) {
+			st.late.Store(true) // the inspect takes too long to hold a connection meanwhile
+		}
+		return err
 	}
 	st.work.Lock()
 	st.watchOver(s, options.Follow)

@@ -16,6 +16,7 @@ import (
 	"github.com/logcapture/logcapture/internal/dockerstream"
 	"github.com/logcapture/logcapture/internal/emit"
 	"github.com/logcapture/logcapture/internal/jsonfile"
+	"github.com/logcapture/logcapture/internal/lifecycle"
 )
 
 // stream is the task that reads one container, from its start to its end. It reads what is there, delivers it, and only then waits for
@@ -40,7 +41,7 @@ type stream struct {
 	work      sync.Mutex    // held while lines and batch are used: by the task, and by a short one when it is quiet
 	grouping  atomic.Bool   // lines wait for the end of their record
 	tidying   atomic.Bool   // the short task runs
-	described chan struct{} // closed when the inspect is done
+	described chan struct{} // closed when the inspect is done, or not waited for any more
 	late      atomic.Bool   // the inspect has failed and is tried again
 	behind    atomic.Int64  // stamp of the first line that is not delivered; 0: all that is there is
 	waiting   atomic.Int64  // since when a delivery waits, as [follower.elapsed]; 0: none does
@@ -55,6 +56,11 @@ type stream struct {
 	resting atomic.Bool                  // nothing has come to the file for some time
 	told    bool                         // that it cannot be read from its file
 	unseen  error                        // why no file can be read here; not told yet
+
+	unclear         bool        // an inspect has to tell whether the container is captured
+	undescribed     atomic.Bool // it is read without the inspect
+	toldUndescribed atomic.Bool
+	inspecting      *lifecycle.Task // guarded by the lock of the container; nil: none is needed
 
 	mu    sync.Mutex
 	abort context.CancelCauseFunc // of the connection
@@ -73,6 +79,7 @@ func (f *follower) follow(c *followed, s *session) {
 	defer c.mu.Unlock()
 	c.stream = st
 	known := c.about.inspected
+	st.unclear = f.rules.selection.needsInspect(&c.about)
 	if known {
 		close(st.described)
 	}
@@ -82,7 +89,7 @@ func (f *follower) follow(c *followed, s *session) {
 	}
 	c.task = f.Go("stream", name, st.run)
 	if !known {
-		f.Go("inspect", name, func(ctx context.Context) { st.describe(ctx, s) })
+		st.inspecting = f.Go("inspect", name, func(ctx context.Context) { st.describe(ctx, s) })
 	}
 }
 
@@ -134,9 +141,12 @@ func (st *stream) chosen(ctx context.Context) bool {
 	st.c.mu.Lock()
 	unclear := st.f.rules.selection.needsInspect(&st.c.about)
 	st.c.mu.Unlock()
-	if unclear {
+	for unclear {
 		select {
 		case <-st.described:
+			unclear = false
+		case <-st.c.changed:
+			unclear = !st.c.state().gone
 		case <-ctx.Done():
 			return false
 		}
@@ -163,6 +173,9 @@ func (st *stream) giveBack() {
 	defer st.c.mu.Unlock()
 	if st.c.stream == st {
 		st.c.stream = nil
+	}
+	if st.inspecting != nil {
+		st.inspecting.Cancel()
 	}
 }
 
@@ -218,7 +231,7 @@ func (st *stream) round(ctx context.Context, s *session) error {
 	if !errors.Is(err, io.EOF) {
 		return refine(err)
 	}
-	info, err := st.settle(ctx, s)
+	last, err := st.settle(ctx, s)
 	err = refine(err)
 	switch {
 	case errors.Is(err, errGone):
@@ -226,9 +239,9 @@ func (st *stream) round(ctx context.Context, s *session) error {
 	case err != nil:
 		st.whole = false
 		return err
-	case info.State.Running && !info.State.Restarting:
+	case last.running:
 		st.whole = false
-		if startOf(info) > st.continuity.opened && st.startsAgain(ctx, time.Second) {
+		if last.began > st.continuity.opened && st.startsAgain(ctx, time.Second) {
 			return nil // it had started again before the event of that came
 		}
 		return errors.New("the connection was closed while the container runs")
@@ -242,22 +255,21 @@ func (st *stream) round(ctx context.Context, s *session) error {
 		}
 		return st.readEnded(ctx, s)
 	}
-	st.endRun(startOf(info))
+	st.endRun(last.began)
 	return errEnded
 }
 
 // readEnded reads the log of a container that does not run, if that was not done before.
 func (st *stream) readEnded(ctx context.Context, s *session) error {
-	info, err := s.inspect(ctx, st.c.id)
+	last, err := st.condition(ctx, s)
 	if err != nil {
 		return refine(err)
 	}
-	if info.State.Running && !info.State.Restarting {
+	if last.running {
 		st.c.started() // its event was missed
 		return nil
 	}
-	run := startOf(info)
-	if run == 0 || st.lines.Window().Read() == run {
+	if last.began == 0 || last.began != unknown && st.lines.Window().Read() == last.began {
 		return errEnded
 	}
 	if err := st.f.ended.Acquire(ctx, 1); err != nil {
@@ -267,17 +279,19 @@ func (st *stream) readEnded(ctx context.Context, s *session) error {
 	if err := st.read(ctx, s, false); !errors.Is(err, io.EOF) {
 		return refine(err)
 	}
-	st.endRun(run)
+	st.endRun(last.began)
 	return errEnded
 }
 
-// endRun says that a run was read to its end.
-func (st *stream) endRun(run int64) {
+// endRun says that the run that began then was read to its end.
+func (st *stream) endRun(began int64) {
 	st.work.Lock()
 	defer st.work.Unlock()
 	st.batch.Observe(time.Now())
 	st.lines.Flush()
-	st.lines.Window().SetRead(run)
+	if began != unknown {
+		st.lines.Window().SetRead(began)
+	}
 }
 
 // startOf returns when the last run began, in Unix nanoseconds; 0: it has never run.
@@ -290,14 +304,14 @@ func startOf(info container.InspectResponse) int64 {
 }
 
 // settle waits for the event that explains the end of a connection, which comes a little later, and asks.
-func (st *stream) settle(ctx context.Context, s *session) (container.InspectResponse, error) {
+func (st *stream) settle(ctx context.Context, s *session) (condition, error) {
 	const little = 250 * time.Millisecond
 	for deadline := time.Now().Add(little); st.c.state().running && time.Now().Before(deadline); {
 		if err := st.c.awaitChange(ctx, time.Until(deadline)); err != nil {
-			return container.InspectResponse{}, err
+			return condition{}, err
 		}
 	}
-	return s.inspect(ctx, st.c.id)
+	return st.condition(ctx, s)
 }
 
 // startsAgain waits for a start that is not known yet.
