@@ -55,25 +55,26 @@ func (c *connection) Read(p []byte) (int, error) {
 	const (
 		quiet = 16 // looks
 		pause = 2 * time.Millisecond
+		long  = 50 * time.Millisecond
 	)
-	for range quiet {
+	for looks := 1; ; looks++ {
 		n, calm, err := c.readCalm(p)
 		if n > 0 || err != nil {
 			return n, err
 		}
-		if !calm {
-			break
+		wait := pause
+		if !calm || looks > quiet {
+			conn, err := c.alert()
+			if err == nil {
+				return conn.Read(p)
+			}
+			wait = long // the process has no descriptor left: nothing is lost by looking on
 		}
 		select {
 		case <-c.closed:
-		case <-time.After(pause):
+		case <-time.After(wait):
 		}
 	}
-	conn, err := c.alert()
-	if err != nil {
-		return 0, err
-	}
-	return conn.Read(p)
 }
 
 func (c *connection) readCalm(p []byte) (n int, calm bool, err error) {
@@ -149,13 +150,11 @@ func (c *connection) alert() (net.Conn, error) {
 	if c.raw == 0 {
 		return c.conn, nil
 	}
-	raw := c.raw
-	c.raw = 0
-	conn, err := raw.conn()
+	conn, err := c.raw.conn()
 	if err != nil {
 		return nil, fmt.Errorf("wait on a connection: %w", err)
 	}
-	c.conn = conn
+	c.raw, c.conn = 0, conn
 	return conn, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // connected returns the two ends of a connection, the first as the receiver has it.
@@ -153,6 +155,39 @@ func TestAnswerThatHasEndedTouchesNoConnection(t *testing.T) {
 	require.False(t, body.arrived())
 	body.calm()
 	require.Zero(t, near.raw)
+}
+
+// A process without a descriptor left cannot wake a connection; it goes on looking for what comes.
+func TestCalmConnectionOutlivesALackOfDescriptors(t *testing.T) {
+	near, far, _ := connected(t)
+	near.calm()
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	t.Cleanup(func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) })
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 4, Max: limit.Max}))
+	_, err := near.alert()
+	require.ErrorIs(t, err, unix.EMFILE)
+	got := make(chan string, 1)
+	go func() {
+		buf := make([]byte, 10)
+		n, err := near.Read(buf)
+		got <- fmt.Sprint(string(buf[:n]), err)
+	}()
+	for range 50 { // longer than it looks before it wants to be woken
+		time.Sleep(mostPause)
+		require.Empty(t, got)
+	}
+	_, err = far.Write([]byte("x"))
+	require.NoError(t, err)
+	require.Equal(t, "x<nil>", <-got)
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	_, err = near.alert()
+	require.NoError(t, err)
+	_, err = far.Write([]byte("y"))
+	require.NoError(t, err)
+	n, err := near.Read(make([]byte, 10))
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
 }
 
 func TestCalmConnectionsLeaveNoDescriptors(t *testing.T) {

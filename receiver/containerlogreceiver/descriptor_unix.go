@@ -61,11 +61,20 @@ func (d descriptor) read(p []byte) (int, error) {
 	return n, nil
 }
 
-// conn makes a connection of it again, that is, gives it back to Go's poller.
+// conn makes a connection of it again, that is, gives it back to Go's poller. For that moment it takes two descriptors more; where there are
+// none, it stays as it is.
 func (d descriptor) conn() (net.Conn, error) {
-	file := os.NewFile(uintptr(d), "engine")
+	other, err := unix.FcntlInt(uintptr(d), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	file := os.NewFile(uintptr(other), "engine")
 	defer file.Close()
-	return net.FileConn(file)
+	conn, err := net.FileConn(file)
+	if err == nil {
+		_ = d.close() // it goes on by the other one
+	}
+	return conn, err
 }
 
 func (d descriptor) close() error { return unix.Close(int(d)) }
