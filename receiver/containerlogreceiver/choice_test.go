@@ -1,12 +1,17 @@
 package containerlogreceiver
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/plog"
+	"go.uber.org/zap"
 )
 
 func TestPatterns(t *testing.T) {
@@ -132,7 +137,7 @@ func TestContainersThatAreNotSelectedCostNothing(t *testing.T) {
 	})
 	before := e.run(&fakeContainer{name: "noisy-before"})
 	r.start()
-	noisy := e.run(&fakeContainer{name: "noisy-1"})
+	noisy := e.run(&fakeContainer{name: "noisy-1", labels: map[string]string{"io.opentelemetry.logs/streams": "nonsense"}})
 	gelf := e.run(&fakeContainer{name: "gelf", driver: "gelf"})
 	off := e.run(&fakeContainer{name: "off", labels: map[string]string{"io.opentelemetry.logs/enabled": "false"}})
 	web := e.run(&fakeContainer{name: "web", image: "shop/web:v1", driver: "json-file", env: []string{"REGION=eu", "SECRET=s", "OTEL_SERVICE_NAME=shop", "OTEL_RESOURCE_ATTRIBUTES=service.version=%ff1"},
@@ -150,12 +155,18 @@ func TestContainersThatAreNotSelectedCostNothing(t *testing.T) {
 	} {
 		require.Equal(t, want, resource[key], key)
 	}
+	misunderstood := func(c *fakeContainer) int {
+		return r.logs.FilterMessageSnippet("not understood").FilterField(zap.String("container", c.id)).Len()
+	}
+	require.Equal(t, 1, misunderstood(web))
+	require.Zero(t, misunderstood(noisy), "labels of one that is left out matter to nobody")
 	e.change(func() {
 		noisy.name = "calm"
 		e.event("rename", noisy)
 	})
 	e.write(noisy, "y")
 	r.awaitLines(noisy.id, 1)
+	require.Equal(t, 1, misunderstood(noisy))
 	r.stop()
 
 	r.config.EnabledByDefault = false
@@ -238,6 +249,31 @@ func TestRecordsOfSeveralLines(t *testing.T) {
 	e.end(c, "exited")
 	r.awaitLines(c.id, 3)
 	require.Equal(t, []string{"panic\n  at a\n  at b", "next\n  of it", "third\n end"}, r.bodies(c))
+	r.stop()
+}
+
+// A container that is not captured any more is let go at once, also while the pipeline takes nothing of it.
+func TestContainerIsLeftOutWhileItsRecordWaits(t *testing.T) {
+	t.Parallel()
+	e := newFakeEngine(t, nil)
+	r := newFakeRig(t, e, func(c *Config) {
+		c.Multiline.LineStartPattern, c.ForceFlushPeriod, c.Exclude.Names = `^\S`, 100*time.Millisecond, []string{"noisy"}
+	})
+	var refused atomic.Int64
+	r.consumer.Answer(func(context.Context, plog.Logs) error {
+		refused.Add(1)
+		return errors.New("not now")
+	})
+	r.start()
+	awaitUp(r)
+	c := e.run(&fakeContainer{})
+	e.write(c, "panic", "  at a") // a record whose end is waited for
+	waitFor(t, "a delivery", func() bool { return refused.Load() > 0 })
+	e.change(func() {
+		c.name = "noisy"
+		e.event("rename", c)
+	})
+	waitFor(t, "the end of the stream", func() bool { return r.metric("logcapture_containers_followed") == 0 })
 	r.stop()
 }
 

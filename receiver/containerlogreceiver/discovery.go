@@ -320,11 +320,12 @@ func (f *follower) selected(c *followed) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	own, err := f.rules.overrides.override(c.about.labels, f.rules.byDefault)
-	if err != nil && !c.warned {
+	selected := f.rules.selection.includes(&c.about)
+	if err != nil && selected && !c.warned {
 		c.warned = true
 		f.Logger.Warn("Labels of a container are not understood, what they set stays as configured", zap.String("container", c.id), zap.Error(err))
 	}
-	return own.enabled && f.rules.selection.includes(&c.about)
+	return own.enabled && selected
 }
 
 func (f *follower) get(id string) *followed {

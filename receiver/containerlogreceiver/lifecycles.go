@@ -122,7 +122,7 @@ func (st *stream) tidy(ctx context.Context) {
 	st.batch.Observe(time.Now())
 	st.lines.FlushGroups()
 	st.addNotes(s, old)
-	_ = st.deliver(ctx) // only when everything ends
+	_ = st.deliver(ctx) // fails only when the stream ends
 }
 
 // untidy says that there is something to do for tidy.

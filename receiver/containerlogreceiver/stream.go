@@ -38,19 +38,20 @@ type stream struct {
 	sure  bool // what came until the end is all there is: it was read from the file
 	whole bool // as far as is known nothing remains to be read: the log was read to its end, or nothing has run since
 
-	work      sync.Mutex    // held while lines and batch are used: by the task, and by a short one when it is quiet
-	grouping  atomic.Bool   // lines wait for the end of their record
-	tidying   atomic.Bool   // the short task runs
-	described chan struct{} // closed when the inspect is done, or not waited for any more
-	late      atomic.Bool   // the inspect has failed and is tried again
-	behind    atomic.Int64  // stamp of the first line that is not delivered; 0: all that is there is
-	waiting   atomic.Int64  // since when a delivery waits, as [follower.elapsed]; 0: none does
-	bytes     atomic.Int64  // that came
-	rate      float64       // of the ticker: bytes in a second, at the peak
-	counted   int64         // of the ticker: bytes at the last tick
-	active    atomic.Int64  // when the log was opened or something came last, as [follower.elapsed]; 0: it is not open
-	fed       atomic.Bool   // a piece has come since it was opened
-	last      atomic.Int64  // stamp of the last piece
+	work      sync.Mutex                            // held while lines and batch are used: by the task, and by a short one when it is quiet
+	grouping  atomic.Bool                           // lines wait for the end of their record
+	tidying   atomic.Bool                           // the short task runs
+	tidier    atomic.Pointer[func(context.Context)] // that task
+	described chan struct{}                         // closed when the inspect is done, or not waited for any more
+	late      atomic.Bool                           // the inspect has failed and is tried again
+	behind    atomic.Int64                          // stamp of the first line that is not delivered; 0: all that is there is
+	waiting   atomic.Int64                          // since when a delivery waits, as [follower.elapsed]; 0: none does
+	bytes     atomic.Int64                          // that came
+	rate      float64                               // of the ticker: bytes in a second, at the peak
+	counted   int64                                 // of the ticker: bytes at the last tick
+	active    atomic.Int64                          // when the log was opened or something came last, as [follower.elapsed]; 0: it is not open
+	fed       atomic.Bool                           // a piece has come since it was opened
+	last      atomic.Int64                          // stamp of the last piece
 
 	log     atomic.Pointer[jsonfile.Log] // while it is read from its file
 	resting atomic.Bool                  // nothing has come to the file for some time
@@ -96,6 +97,8 @@ func (f *follower) follow(c *followed, s *session) {
 // run reads the container until its run is over and all of it is delivered.
 func (st *stream) run(ctx context.Context) {
 	defer st.giveBack()
+	tidy := func(context.Context) { st.tidy(ctx) } // not longer than the stream, which waits for it
+	st.tidier.Store(&tidy)
 	st.work.Lock()
 	ready := st.chosen(ctx)
 	if ready {

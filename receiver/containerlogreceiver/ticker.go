@@ -43,7 +43,7 @@ func (f *follower) look(c *followed, now time.Time) {
 		return
 	}
 	if st.untidy(now) {
-		f.Go("flush", name, st.tidy)
+		f.Go("flush", name, *st.tidier.Load())
 	}
 	if log := st.log.Load(); log != nil {
 		if !st.resting.Load() {
