@@ -59,7 +59,8 @@ func (st *stream) tell(err error) {
 	st.f.Logger.Warn("The log of a container is read through the engine's API", zap.String("container", st.c.id), zap.Error(err))
 }
 
-// adviseFiles tells once that files are not seen here which would be read: not of one log driver, nor of a container that is gone.
+// adviseFiles tells once that files are not seen here which would be read: not of one log driver. It is called when the engine has opened the log,
+// so that the container is there.
 func (st *stream) adviseFiles(driver string) {
 	err := st.unseen
 	st.unseen = nil
@@ -69,12 +70,13 @@ func (st *stream) adviseFiles(driver string) {
 	}
 }
 
-// unseen says that no file of the engine can be read here, not only that of the path.
+// unseen says that the engine's files cannot be read here, or that this is not where the engine has them: a container has its directory. In
+// that, the file itself can be missing for a moment.
 func unseen(err error, path string) bool {
 	if errors.Is(err, fs.ErrPermission) {
 		return true
 	}
-	_, err = os.Stat(filepath.Dir(filepath.Dir(path)))
+	_, err = os.Stat(filepath.Dir(path))
 	return err != nil
 }
 

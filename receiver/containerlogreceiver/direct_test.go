@@ -73,6 +73,10 @@ func TestWhereLogsAreReadFrom(t *testing.T) {
 	empty := t.TempDir()
 	mapped := filepath.Join(t.TempDir(), "host")
 	require.NoError(t, os.Symlink("/", mapped))
+	another := t.TempDir()
+	info, err := dockertest.Client(t).Info(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Join(another, info.DockerRootDir, "containers"), 0o700))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	newProxyOn(t, listener, dockertest.Client(t).DaemonHost())
@@ -90,6 +94,7 @@ func TestWhereLogsAreReadFrom(t *testing.T) {
 		"files with an engine by tcp":            {func(c *Config) { c.ReadFrom, c.Endpoint = readFiles, remote }, 1, 1},
 		"auto with a remote engine and its root": {func(c *Config) { c.ReadFrom, c.Endpoint, c.RootPath = readAuto, remote, mapped }, 1, 1},
 		"auto without the files":                 {func(c *Config) { c.ReadFrom, c.RootPath = readAuto, empty }, 2, 0},
+		"auto with those of another engine":      {func(c *Config) { c.ReadFrom, c.RootPath = readAuto, another }, 2, 0},
 	} {
 		t.Run(variant, func(t *testing.T) {
 			r := newRig(t, func(c *Config) {
@@ -114,17 +119,18 @@ func TestWhereLogsAreReadFrom(t *testing.T) {
 
 func TestFilesThatCannotBeSeenAtAll(t *testing.T) {
 	root := t.TempDir()
-	require.NoError(t, os.Mkdir(filepath.Join(root, "containers"), 0o700))
+	require.NoError(t, os.MkdirAll(filepath.Join(root, "containers", "id"), 0o700))
 	for _, tt := range []struct {
-		directory string
-		err       error
-		want      bool
+		directory, id string
+		err           error
+		want          bool
 	}{
-		{"containers", fs.ErrNotExist, false}, // one container's own matter: it has been removed
-		{"containers", fs.ErrPermission, true},
-		{"elsewhere", fs.ErrNotExist, true},
+		{"containers", "id", fs.ErrNotExist, false}, // it is about to be made
+		{"containers", "id", fs.ErrPermission, true},
+		{"containers", "other", fs.ErrNotExist, true}, // another engine's
+		{"elsewhere", "id", fs.ErrNotExist, true},
 	} {
-		require.Equal(t, tt.want, unseen(fmt.Errorf("open: %w", tt.err), filepath.Join(root, tt.directory, "id", "id-json.log")), "%+v", tt)
+		require.Equal(t, tt.want, unseen(fmt.Errorf("open: %w", tt.err), filepath.Join(root, tt.directory, tt.id, "id-json.log")), "%+v", tt)
 	}
 }
 
