@@ -24,13 +24,13 @@ type continuity struct {
 	size    int64 // bytes at which the log rotates; 0: nothing is left out
 	since   int64 // older pieces were not asked for
 	done    int64 // pieces up to here were delivered before
-	opened  int64 // by the engine's clock: what is older is in the files that were opened
 	watched int64 // by the engine's clock: from here on rotations were watched for; 0: not known yet
 	last    mark  // the piece before
 
 	begun, bytes, rate int64 // what has come since this stamp; and before, in a second
 
-	doubted atomic.Bool // what is written now may go to a file that the engine does not look at
+	opened  atomic.Int64 // by the engine's clock: what is older is in the files that were opened
+	doubted atomic.Bool  // what is written now may go to a file that the engine does not look at
 
 	// Of all connections: stamp of the newest line that the engine has and does not give, 0 for none; and of the one behind which they are,
 	// when that was told.
@@ -55,14 +55,15 @@ const fastest = 100 << 20
 // begin is for a connection that was just opened; now is the engine's time. Where the log does not rotate, nothing is looked for.
 func (c *continuity) begin(size int64, w *dockerstream.Window, now int64) {
 	c.since, _ = w.Since()
-	c.size, c.done, c.opened, c.watched = size, w.Newest(), now, 0
+	c.size, c.done, c.watched = size, w.Newest(), 0
+	c.opened.Store(now)
 	c.last, c.begun, c.bytes, c.rate = mark{}, 0, 0, 0
 	c.doubted.Store(size > 0)
 }
 
 // doubtful says that a whole file can be missing before the piece.
 func (c *continuity) doubtful(p dockerstream.Piece) bool {
-	if c.size == 0 || c.last == (mark{}) || p.Stamp <= c.opened {
+	if c.size == 0 || c.last == (mark{}) || p.Stamp <= c.opened.Load() {
 		return false
 	}
 	speed := int64(fastest)
@@ -89,7 +90,7 @@ func (c *continuity) add(p dockerstream.Piece, now int64) {
 		c.begun, c.bytes = p.Stamp, 0
 	}
 	switch {
-	case p.Stamp <= c.opened || !c.doubted.Load():
+	case !c.doubted.Load() || p.Stamp <= c.opened.Load():
 	case c.watched == 0:
 		c.watched = now // it is no history, and has come
 	case p.Stamp > c.watched:

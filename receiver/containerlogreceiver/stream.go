@@ -244,7 +244,7 @@ func (st *stream) round(ctx context.Context, s *session) error {
 		return err
 	case last.running:
 		st.whole = false
-		if last.began > st.continuity.opened && st.startsAgain(ctx, time.Second) {
+		if last.began > st.continuity.opened.Load() && st.startsAgain(ctx, time.Second) {
 			return nil // it had started again before the event of that came
 		}
 		return errors.New("the connection was closed while the container runs")

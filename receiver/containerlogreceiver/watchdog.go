@@ -15,8 +15,10 @@ var errDead = errors.New("the engine has newer lines than the connection gave")
 
 // checks are what the watchdog knows of a stream.
 type checks struct {
-	at   time.Time
-	wait time.Duration // until the next one
+	at     time.Time
+	wait   time.Duration // until the next one
+	opened int64         // the connection for which that holds
+	closed bool          // that was the end of the one before
 	// The connection was closed because it ended with the line of the first stamp, and the engine had that of the second. Lines up to told
 	// were told as lost.
 	before, newest, told int64
@@ -44,6 +46,12 @@ func (f *follower) watch(ctx context.Context) {
 			if k == nil {
 				k = &checks{wait: soon}
 				checked[st] = k
+			}
+			if opened := st.continuity.opened.Load(); opened != k.opened {
+				if k.opened = opened; !k.closed { // else an engine that gives nothing new would be asked all the time
+					k.wait = soon
+				}
+				k.closed = false
 			}
 			if !st.continuity.doubted.Load() {
 				k.wait = interval
@@ -104,7 +112,7 @@ func (f *follower) check(ctx context.Context, st *stream, k *checks) {
 	case again && newest == k.newest:
 		return
 	}
-	k.before, k.newest, k.wait = before, newest, f.config.IdleCheckInterval
+	k.before, k.newest, k.wait, k.closed = before, newest, f.config.IdleCheckInterval, true
 	st.close(errDead)
 }
 
