@@ -43,11 +43,13 @@ type fakeContainer struct {
 	state                   string // running, exited, restarting
 	started                 time.Time
 	log                     []fakeRecord
-	status                  int      // answer of a logs request instead of the log
-	links                   []string // names in other containers, as a list has them
-	mute                    int      // inspects that are still to fail
-	stuck                   bool     // inspects are not answered
-	deaf                    int      // follows opened up to this record give nothing behind it
+	status                  int               // answer of a logs request instead of the log
+	links                   []string          // names in other containers, as a list has them
+	mute                    int               // inspects that are still to fail
+	stuck                   bool              // inspects are not answered
+	options                 map[string]string // of the log driver
+	leaky                   bool              // follows leave out every other record that comes while they are open
+	deaf                    int               // follows opened up to this record give nothing behind it
 }
 
 // breaks is a status: the connection is closed before an answer, as by an engine that is killed.
@@ -294,7 +296,7 @@ func (e *fakeEngine) serveContainer(w http.ResponseWriter, r *http.Request, path
 			"Id": c.id, "Name": "/" + c.name, "Image": "sha256:" + c.id,
 			"State":      map[string]any{"Running": c.state == "running" || c.state == "restarting", "Restarting": c.state == "restarting", "StartedAt": c.started.Format(time.RFC3339Nano), "Status": c.state},
 			"Config":     map[string]any{"Image": c.image, "Labels": c.labels, "Env": c.env, "Tty": c.tty},
-			"HostConfig": map[string]any{"LogConfig": map[string]any{"Type": c.driver}, "RestartPolicy": map[string]any{"Name": c.restart}},
+			"HostConfig": map[string]any{"LogConfig": map[string]any{"Type": c.driver, "Config": c.options}, "RestartPolicy": map[string]any{"Name": c.restart}},
 		})
 		return
 	}
@@ -325,7 +327,7 @@ func (e *fakeEngine) serveLogs(w http.ResponseWriter, r *http.Request, c *fakeCo
 	if n, err := strconv.Atoi(query.Get("tail")); err == nil {
 		next = max(0, len(c.log)-n)
 	}
-	deaf := c.deaf
+	deaf, old := c.deaf, len(c.log)
 	e.mu.Unlock()
 	since := parseSince(query.Get("since"))
 	if !e.podman {
@@ -340,6 +342,9 @@ func (e *fakeEngine) serveLogs(w http.ResponseWriter, r *http.Request, c *fakeCo
 		}
 		for ; next < len(log); next++ {
 			record := log[next]
+			if follow && c.leaky && next >= old && (next-old)%2 == 0 {
+				continue
+			}
 			if record.at.Before(since) || (e.podman && record.at.Equal(since)) {
 				continue
 			}

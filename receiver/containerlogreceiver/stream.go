@@ -124,7 +124,9 @@ func (st *stream) run(ctx context.Context) {
 			if to := st.continuity.hidden.Swap(0); to > 0 {
 				_ = st.tellHidden(ctx, s, to) // fails only when everything ends
 			}
-		case errors.Is(err, errReleased), errors.Is(err, errSkipped):
+		case errors.Is(err, errReleased):
+		case errors.Is(err, errSkipped): // an engine may do so again and again, and each request costs it
+			_ = st.c.awaitChange(ctx, st.wait.next())
 		case errdefs.IsNotImplemented(err):
 			st.refused(err)
 			return
