@@ -313,7 +313,7 @@ var grouped = Rules{MaxSize: 30_000, FlushAfter: int64(200 * time.Millisecond), 
 
 func readInterrupted(t *testing.T, rnd *rand.Rand, engine engine, rules Rules, log []record) (acked []string) {
 	var stored []byte
-	short := false
+	short, told := false, false
 	for {
 		var g got
 		l := restore(t, &g, rules, stored)
@@ -329,11 +329,15 @@ func readInterrupted(t *testing.T, rnd *rand.Rand, engine engine, rules Rules, l
 		}
 		for _, r := range answer[:stop] {
 			body, ended := strings.CutSuffix(r.text, "\n")
-			err := l.Add(Piece{Stream: r.stream, Stamp: r.stamp, Open: !ended, Text: []byte(body)})
+			piece, before := Piece{Stream: r.stream, Stamp: r.stamp, Open: !ended, Text: []byte(body)}, len(g.lines)
+			repeats := l.Repeats(piece)
+			err := l.Add(piece)
 			if short = errors.Is(err, ErrTailShort); short {
 				break
 			}
 			require.NoError(t, err)
+			require.False(t, repeats && len(g.lines) > before, "something comes of a piece that is said to be a repetition")
+			told = told || repeats
 			if rnd.IntN(10) == 0 {
 				l.Commit()
 				stored = l.Window().AppendBinary(nil)
@@ -344,6 +348,7 @@ func readInterrupted(t *testing.T, rnd *rand.Rand, engine engine, rules Rules, l
 		require.Empty(t, g.gaps)
 		if stop == len(answer) && !short {
 			l.Flush()
+			require.True(t, told, "no piece was said to be a repetition")
 			return append(acked, g.lines...)
 		}
 	}

@@ -24,6 +24,29 @@ func (l *Lines) Opened(bounded bool) {
 	}
 }
 
+// Repeats says that nothing comes of the next piece: it was delivered before, and nothing waits that it could end.
+func (l *Lines) Repeats(p Piece) bool {
+	if !l.replaying || l.Grouping() || l.streams[0].waits() || l.streams[1].waits() {
+		return false
+	}
+	side := p.Stream.side()
+	if s := &l.streams[side]; s.active && l.continues(s, p) {
+		return s.drop || s.full > 0
+	}
+	if i := l.pending[hash(p)]; i > 0 {
+		return l.window.lines[i-1].full > 0
+	}
+	return l.forgotten(p)
+}
+
+func (s *openLine) waits() bool { return s.active && s.fresh }
+
+// forgotten says that the piece is of a line that was delivered too long ago to be remembered.
+func (l *Lines) forgotten(p Piece) bool {
+	side := p.Stream.side()
+	return l.replaying && p.Stamp < l.window.floor[side] && (!l.passed[side] || p.Stamp == l.window.cut[side])
+}
+
 // begin decides what happens to a line by its first piece.
 func (l *Lines) begin(s *openLine, p Piece) error {
 	*s = openLine{active: true, stamp: p.Stamp, hash: hash(p), known: -1, text: s.text[:0]}
@@ -43,7 +66,7 @@ func (l *Lines) begin(s *openLine, p Piece) error {
 		return nil
 	}
 	switch {
-	case l.replaying && p.Stamp < l.window.floor[side] && (!l.passed[side] || p.Stamp == l.window.cut[side]):
+	case l.forgotten(p):
 		s.drop = true
 	case l.DropRepeats && !p.Open && p.Stamp <= l.newest[side] && (l.recent.has(s.hash) || l.window.has(s.hash)):
 		s.drop = true

@@ -230,9 +230,10 @@ func (st *stream) tellHidden(ctx context.Context, s *session, to int64) error {
 	if to <= st.last.Load() {
 		return nil // it has come meanwhile
 	}
-	if err := st.begin(ctx, s, 0); err != nil {
+	if err := st.reserve(ctx, 0); err != nil {
 		return err
 	}
+	st.source = st.f.sourceOf(st.c, s)
 	st.batch.Observe(time.Now())
 	st.continuity.behind = st.last.Load()
 	st.unreadable(ctx, st.continuity.behind, to)

@@ -164,13 +164,12 @@ func (st *stream) drain(ctx context.Context, s *session, log *jsonfile.Log) (got
 		}
 		got = true
 		if st.batch.Len() == 0 {
-			st.behind.Store(piece.Stamp)
 			// Where the buffer is not small, there is more than it holds.
 			n := emit.MaxBatchBytes
 			if log.Buffered() < smallBuffer {
 				n = 2 * (len(piece.Text) + log.Buffered())
 			}
-			if err := st.begin(ctx, s, n+st.lines.Len()); err != nil {
+			if err := st.begin(ctx, s, piece, n+st.lines.Len()); err != nil {
 				return got, err
 			}
 			st.came(time.Now())

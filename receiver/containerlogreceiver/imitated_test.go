@@ -3,6 +3,7 @@ package containerlogreceiver
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 
 	"github.com/logcapture/logcapture/internal/capturetest"
+	"github.com/logcapture/logcapture/internal/emit"
 	"github.com/logcapture/logcapture/receiver/containerlogreceiver/internal/metadata"
 )
 
@@ -53,6 +55,96 @@ func TestDeadStreamIsFoundAndOpenedAgain(t *testing.T) {
 	asked := e.logsRequests(quiet)
 	waitFor(t, "more questions", func() bool { return e.logsRequests(quiet) > asked+2 })
 	require.Equal(t, opened, r.metric("logcapture_resumes"))
+	r.stop()
+}
+
+// A connection that was just opened can have missed a rotation, the first as well as each later one: it is looked at soon, however long
+// quiet containers are left alone.
+func TestDeadStreamIsFoundSoonAfterAReconnect(t *testing.T) {
+	t.Parallel()
+	e := newFakeEngine(t, nil)
+	r := newFakeRig(t, e, func(c *Config) { c.IdleCheckInterval = time.Hour })
+	r.start()
+	awaitUp(r)
+	rotating := map[string]string{"max-size": "1m"}
+	c := e.run(&fakeContainer{options: rotating, log: []fakeRecord{{at: time.Now(), text: "line 0\n"}}})
+	st := func() *stream {
+		box := r.receiver.(*containerLog).follower.get(c.id)
+		box.mu.Lock()
+		defer box.mu.Unlock()
+		return box.stream
+	}
+	r.awaitLines(c.id, 1)
+	for i := 1; st().continuity.doubted.Load(); i++ {
+		e.write(c, fmt.Sprintf("line %d", i))
+		r.awaitLines(c.id, i+1)
+	}
+	other := e.run(&fakeContainer{options: rotating, log: []fakeRecord{{at: time.Now(), text: "other\n"}}})
+	waitFor(t, "a look of the watchdog", func() bool { return e.logsRequests(other) == 2 })
+	lines := len(c.log)
+	e.change(func() { c.deaf = lines })
+	resumes := r.metric("logcapture_resumes")
+	e.server.CloseClientConnections()
+	waitFor(t, "the next connection", func() bool { return r.metric("logcapture_resumes") > resumes && r.open(c.id) && e.openLogs(c) == 1 })
+	e.write(c, "last")
+	e.change(func() { c.deaf = 0 })
+	r.awaitLines(c.id, lines+1)
+	r.stop()
+}
+
+// What comes again of a connection is passed over though nothing of the budget is free.
+func TestRepeatsWaitForNoBudget(t *testing.T) {
+	t.Parallel()
+	e := newFakeEngine(t, nil)
+	r := newFakeRig(t, e, func(c *Config) { c.MaxInflight = emit.MaxBatchBytes })
+	b := newBlock()
+	r.start()
+	awaitUp(r)
+	quiet, waits := e.run(&fakeContainer{}), e.run(&fakeContainer{})
+	e.write(quiet, "one", "two")
+	r.awaitLines(quiet.id, 2)
+	r.consumer.Answer(b.answer)
+	e.write(waits, strings.Repeat("x", emit.MaxBatchBytes))
+	waitFor(t, "a delivery", func() bool { return b.waiting() > 0 })
+	resumes := r.metric("logcapture_resumes")
+	e.server.CloseClientConnections()
+	waitFor(t, "the next connection", func() bool { return r.metric("logcapture_resumes") > resumes && e.openLogs(quiet) == 1 })
+	asked := e.logsRequests(quiet)
+	for began := time.Now(); time.Since(began) < 3*releaseAfter; time.Sleep(tickInterval) {
+		require.Equal(t, asked, e.logsRequests(quiet), "it is closed and opened again")
+	}
+	b.open()
+	e.write(quiet, "three")
+	r.awaitLines(quiet.id, 3)
+	r.awaitLines(waits.id, 1)
+	require.Equal(t, []string{"one", "two", "three"}, r.bodies(quiet))
+	r.stop()
+}
+
+// An engine that leaves out lines of each connection is not asked without a pause.
+func TestLinesThatAreLeftOutAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	e := newFakeEngine(t, nil)
+	r := newFakeRig(t, e, nil)
+	r.start()
+	awaitUp(r)
+	const lines, pause = 200, 5 * time.Millisecond
+	c := e.run(&fakeContainer{options: map[string]string{"max-size": "1k"}, leaky: true, log: []fakeRecord{{at: time.Now(), text: "line 0\n"}}})
+	r.awaitLines(c.id, 1)
+	want := []string{"line 0"}
+	began := time.Now()
+	for i := 1; i < lines; i++ {
+		want = append(want, fmt.Sprintf("line %d", i))
+		e.write(c, want[i])
+		time.Sleep(pause) // the pace of the container
+	}
+	took := time.Since(began)
+	e.change(func() { c.leaky = false })
+	e.write(c, "end")
+	r.awaitLines(c.id, lines+1)
+	require.Equal(t, append(want, "end"), r.bodies(c))
+	const each = 2 // to look back, and to open the log again
+	require.LessOrEqual(t, e.logsRequests(c), 5+each*int(took/(50*time.Millisecond)))
 	r.stop()
 }
 

@@ -78,9 +78,9 @@ func (in *incoming) next(ctx, request context.Context) error {
 	}
 }
 
-// size returns what the batch may take, of which one piece is taken.
-func (in *incoming) size() int {
-	size := 2*in.decoder.Len() + in.st.lines.Len()
+// size returns what the batch may take that begins with the piece.
+func (in *incoming) size(piece dockerstream.Piece) int {
+	size := 2*(len(piece.Text)+in.decoder.Len()) + in.st.lines.Len()
 	if in.busy {
 		size += emit.MaxBatchBytes
 	}
@@ -112,8 +112,7 @@ func (in *incoming) take(ctx context.Context, piece dockerstream.Piece, err erro
 	st := in.st
 	if err == nil {
 		if st.batch.Len() == 0 {
-			st.behind.Store(piece.Stamp)
-			if err := st.begin(ctx, in.session, in.size()); err != nil {
+			if err := st.begin(ctx, in.session, piece, in.size(piece)); err != nil {
 				return err
 			}
 		}

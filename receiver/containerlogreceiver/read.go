@@ -165,13 +165,15 @@ func (st *stream) prepare(ctx context.Context, s *session) error {
 	return nil
 }
 
-// begin prepares the batch for the first piece of some that may take n bytes.
-func (st *stream) begin(ctx context.Context, s *session, n int) error {
-	if err := st.reserve(ctx, n); err != nil {
-		return err
-	}
+// begin prepares the batch for the first piece of some that may take n bytes. Of one that was delivered before nothing is kept: the budget is
+// not waited for, because the connection would be closed meanwhile, and all of that come again.
+func (st *stream) begin(ctx context.Context, s *session, piece dockerstream.Piece, n int) error {
 	st.source = st.f.sourceOf(st.c, s)
-	return nil
+	if st.lines.Repeats(piece) {
+		return nil
+	}
+	st.behind.Store(piece.Stamp)
+	return st.reserve(ctx, n)
 }
 
 // came says when what is added next was read.
