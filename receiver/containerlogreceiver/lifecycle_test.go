@@ -62,6 +62,58 @@ func testShortLivedContainersAreCaughtOrTold(t *testing.T) {
 	r.stop()
 }
 
+// Docker 20.10 can fail to remove a container whose log is asked for at its end, so that this is not done where it would bring nothing but text
+// without line feed.
+func TestContainersThatAreRemovedAtTheirEndAreAskedOnce(t *testing.T) {
+	t.Parallel()
+	endpoint, asked := countRequests(t)
+	r := newRig(t, func(c *Config) { c.Endpoint, c.Include.Names = endpoint, []string{prefixFor(t) + "-*"} })
+	r.start()
+	awaitUp(r)
+	f := r.receiver.(*containerLog).follower
+	const rounds, atOnce = 4, 4
+	for range rounds {
+		var all []*dockertest.Container
+		for range atOnce {
+			c := dockertest.Run(t, dockertest.Spec{Name: name(t), AutoRemove: true, Steps: []script.Step{
+				script.Lines{Count: 3}, script.Wait{Signal: "TERM"}, script.Lines{Count: 3},
+			}})
+			all = append(all, c)
+		}
+		for _, c := range all {
+			r.awaitLines(c.ID, 3)
+			c.Signal("TERM")
+		}
+		for _, c := range all {
+			waitFor(t, "its removal", func() bool { return f.get(c.ID) == nil })
+			require.Len(t, r.records(c.ID), 6)
+		}
+	}
+	require.EqualValues(t, rounds*atOnce, asked.logs.Load())
+	r.stop()
+}
+
+// One that the engine does not remove, though it was to do so, is asked after some time.
+func TestContainerThatIsNotRemovedAtItsEnd(t *testing.T) {
+	t.Parallel()
+	e := newFakeEngine(t, nil)
+	r := newFakeRig(t, e, nil)
+	r.start()
+	awaitUp(r)
+	c := e.run(&fakeContainer{autoRemove: true, log: []fakeRecord{{at: time.Now(), text: "one\n"}}})
+	r.awaitLines(c.id, 1)
+	e.write(c, "two")
+	r.awaitLines(c.id, 2)
+	lines := len(c.log)
+	e.change(func() { c.deaf = lines })
+	e.end(c, "exited")
+	e.write(c, "three") // what the connection did not give
+	waitFor(t, "the end of the stream", func() bool { return r.metric("logcapture_containers_followed") == 0 })
+	require.Equal(t, []string{"one", "two", "three"}, r.bodies(c))
+	require.Equal(t, 2, e.logsRequests(c))
+	r.stop()
+}
+
 // long says that the tests are to be as long as containers.md asks for.
 func long() bool { return os.Getenv("LOGCAPTURE_LONG") != "" }
 
