@@ -2,12 +2,7 @@ package containerlogreceiver
 
 import (
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"maps"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -15,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/confmap"
 
+	"github.com/logcapture/logcapture/internal/capturetest"
 	"github.com/logcapture/logcapture/internal/dockertest"
 	"github.com/logcapture/logcapture/internal/dockertest/script"
 )
@@ -156,8 +152,6 @@ func testEveryKeyHasItsEffect(t *testing.T) {
 }
 
 func TestEveryKeyIsDocumentedAndTested(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
 	tested := map[string]bool{}
 	note := func(set keys) {
 		for key := range set {
@@ -173,44 +167,5 @@ func TestEveryKeyIsDocumentedAndTested(t *testing.T) {
 	for _, tt := range keysOfSelection {
 		note(tt.keys)
 	}
-	functions := testFunctions(t)
-	for _, key := range configKeys(reflect.TypeFor[Config]()) {
-		require.Contains(t, string(readme), "`"+key, "the README does not have it")
-		if elsewhere, ok := keysElsewhere[key]; ok {
-			require.True(t, functions[elsewhere], "%s has no test %s", key, elsewhere)
-		} else {
-			require.True(t, tested[key], "%s has no test", key)
-		}
-	}
-}
-
-// configKeys returns the YAML keys of a configuration, those of squashed structs included.
-func configKeys(t reflect.Type) (all []string) {
-	for i := range t.NumField() {
-		field := t.Field(i)
-		switch tag := field.Tag.Get("mapstructure"); tag {
-		case "":
-		case ",squash":
-			all = append(all, configKeys(field.Type)...)
-		default:
-			all = append(all, tag)
-		}
-	}
-	return all
-}
-
-func testFunctions(t *testing.T) map[string]bool {
-	files, err := filepath.Glob("*_test.go")
-	require.NoError(t, err)
-	all := map[string]bool{}
-	for _, file := range files {
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
-		require.NoError(t, err)
-		for _, declaration := range parsed.Decls {
-			if f, ok := declaration.(*ast.FuncDecl); ok {
-				all[f.Name.Name] = true
-			}
-		}
-	}
-	return all
+	capturetest.RequireKeys(t, reflect.TypeFor[Config](), tested, keysElsewhere)
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"go/ast"
-	"go/parser"
 	"go/token"
 	"os"
 	"path/filepath"
@@ -196,67 +195,32 @@ var keysElsewhere = map[string]string{
 }
 
 func TestEveryKeyIsDocumentedAndTested(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	tested, functions := keysInTests(t)
+	tested := keysInTests(t)
 	for _, tt := range keysOfFiles {
 		for key := range tt.keys {
 			tested[key] = true
 		}
 	}
-	for _, key := range configKeys(reflect.TypeFor[Config]()) {
-		require.Contains(t, string(readme), "`"+key, "the README does not have it")
-		if elsewhere, ok := keysElsewhere[key]; ok {
-			require.True(t, functions[elsewhere], "%s has no test %s", key, elsewhere)
-		} else {
-			require.True(t, tested[key], "%s has no test", key)
-		}
-	}
+	capturetest.RequireKeys(t, reflect.TypeFor[Config](), tested, keysElsewhere)
 }
 
-// keysInTests returns the keys of the maps in the tests of lines and attributes, and the names of all tests.
-func keysInTests(t *testing.T) (set, functions map[string]bool) {
-	files, err := filepath.Glob("*_test.go")
-	require.NoError(t, err)
-	set, functions = map[string]bool{}, map[string]bool{}
-	for _, file := range files {
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
-		require.NoError(t, err)
-		for _, declaration := range parsed.Decls {
-			f, ok := declaration.(*ast.FuncDecl)
-			if !ok {
-				continue
-			}
-			functions[f.Name.Name] = true
-			if !strings.HasPrefix(f.Name.Name, "TestEveryKeyOf") {
-				continue
-			}
-			ast.Inspect(f, func(n ast.Node) bool {
-				if pair, ok := n.(*ast.KeyValueExpr); ok {
-					if key, ok := pair.Key.(*ast.BasicLit); ok && key.Kind == token.STRING {
-						set[strings.Trim(key.Value, `"`)] = true
-					}
+// keysInTests returns the keys of the maps in the tests of lines and attributes.
+func keysInTests(t *testing.T) map[string]bool {
+	set := map[string]bool{}
+	for _, f := range capturetest.TestFunctions(t) {
+		if !strings.HasPrefix(f.Name.Name, "TestEveryKeyOf") {
+			continue
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if pair, ok := n.(*ast.KeyValueExpr); ok {
+				if key, ok := pair.Key.(*ast.BasicLit); ok && key.Kind == token.STRING {
+					set[strings.Trim(key.Value, `"`)] = true
 				}
-				return true
-			})
-		}
+			}
+			return true
+		})
 	}
-	return set, functions
-}
-
-// configKeys returns the YAML keys of a configuration, those of squashed structs included.
-func configKeys(t reflect.Type) (all []string) {
-	for i := range t.NumField() {
-		field := t.Field(i)
-		switch tag := field.Tag.Get("mapstructure"); tag {
-		case "":
-		case ",squash":
-			all = append(all, configKeys(field.Type)...)
-		default:
-			all = append(all, tag)
-		}
-	}
-	return all
+	return set
 }
 
 // keysOfFileLog are those of file_log in version 0.160 of the contrib distribution: of its README, and of the structs behind it.
@@ -273,7 +237,7 @@ func TestEveryKeyOfFileLogIsInTheTable(t *testing.T) {
 	require.NoError(t, err)
 	_, table, ok := strings.Cut(string(readme), "## Keys of file_log")
 	require.True(t, ok)
-	ours := configKeys(reflect.TypeFor[Config]())
+	ours := capturetest.Keys(reflect.TypeFor[Config]())
 	for _, key := range keysOfFileLog {
 		i := strings.Index(table, "`"+key+"`")
 		if i < 0 && strings.HasPrefix(key, "include_file_") {
