@@ -176,6 +176,44 @@ func TestModeChangesOverRestarts(t *testing.T) {
 	}
 }
 
+// TestModeChangesAmidLongLinesOfATerminal: what the engine's API gives of a terminal has no frames, and its file has pieces.
+func TestModeChangesAmidLongLinesOfATerminal(t *testing.T) {
+	t.Parallel()
+	needFiles(t)
+	const half = 20_000 // more than a piece
+	var steps []script.Step
+	var want []string
+	for i := range 6 {
+		letter := string(rune('a' + i))
+		steps = append(steps, raw("", "before ", letter, "\n", strings.Repeat(letter, half)), script.Wait{Signal: "USR1"}, raw("", strings.Repeat(letter, half), "\n"))
+		want = append(want, "before "+letter, strings.Repeat(letter, 2*half))
+	}
+	c := dockertest.Run(t, dockertest.Spec{Name: name(t), TTY: true, Steps: append(steps, script.Wait{})})
+	r := newRig(t, func(config *Config) { config.Include.Names = []string{c.Name} })
+	for i, mode := range []string{readAPI, readFiles, readFiles, readAPI, readAPI, readFiles} {
+		r.config.ReadFrom = mode
+		r.start()
+		r.awaitLines(c.ID, 2*i+1) // the other half of the line before came while the receiver was down, or comes now
+		waitFor(t, "a piece of the line that is open", func() bool { return len(c.Logs()) > 2*i+1 })
+		if i%2 == 0 {
+			r.stop()
+			c.Signal("USR1")
+			continue
+		}
+		c.Signal("USR1")
+		r.awaitLines(c.ID, 2*i+2)
+		r.stop()
+	}
+	r.start()
+	r.awaitLines(c.ID, len(want))
+	var got []string
+	for _, record := range r.records(c.ID) {
+		got = append(got, record.Body)
+	}
+	requireTexts(t, want, got)
+	r.stop()
+}
+
 // TestHistoryInRotatedFiles: all of a log that was rotated many times, and what is added while the receiver is down.
 func TestHistoryInRotatedFiles(t *testing.T) {
 	t.Parallel()
