@@ -274,6 +274,44 @@ func testTruncatedLog(t *testing.T) {
 	r.stop()
 }
 
+// The log of a container that goes on writing is truncated, once and again: what was cut off before it was read is told, and nothing comes twice.
+func TestTruncatedLogOfABusyContainer(t *testing.T) {
+	t.Parallel()
+	inBothModes(t, testTruncatedLogOfABusyContainer)
+}
+
+func testTruncatedLogOfABusyContainer(t *testing.T) {
+	t.Parallel()
+	const lines = 3000
+	c := dockertest.Run(t, dockertest.Spec{Name: name(t), Steps: []script.Step{script.Lines{Count: lines, PerSecond: 300, Length: 200}, script.Wait{}}})
+	r := newRig(t, func(c *Config) { c.IdleCheckInterval = 500 * time.Millisecond })
+	r.start()
+	path := c.Inspect().LogPath
+	for _, n := range []int{500, 1500, 1600} {
+		r.awaitLines(c.ID, n)
+		if err := os.Truncate(path, 0); err != nil {
+			dockertest.Unavailable(t, "the engine's files are not readable here: %v", err)
+		}
+	}
+	waitFor(t, "the last line", func() bool {
+		records := r.records(c.ID)
+		_, _, n, ok := script.ParseLine(records[len(records)-1].Body)
+		return ok && n == lines
+	})
+	next, told := 1, false
+	for _, record := range r.records(c.ID) {
+		if record.Log.EventName() == "container.log.gap" {
+			told = true
+			continue
+		}
+		_, _, n, ok := script.ParseLine(record.Body)
+		require.True(t, ok, record.Body)
+		require.True(t, n == next || n > next && told, "line %d, want %d; a gap is told before it: %t", n, next, told)
+		next, told = n+1, false
+	}
+	r.stop()
+}
+
 // Row 36: both streams at full speed, so that stamps invert, with many forced reconnects.
 func TestForcedReconnectsWhileStampsInvert(t *testing.T) {
 	t.Parallel()
