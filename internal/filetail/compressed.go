@@ -13,7 +13,6 @@ func (e *Engine) originOfCompressed(f *file) error {
 		f.blocked = true
 		return errNotYet // what it is made of may be about to be read
 	}
-	slices.SortFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.offset, b.offset) })
 	f.rewind()
 	proved := candidates[:0]
 	for _, c := range candidates { // first all of the beginning, then the places in their order: the content is gone through once
@@ -58,16 +57,18 @@ type candidate struct {
 	position
 	busy     bool  // it is just about to change
 	original *file // which has that position, or had it before it was truncated; nil for one that is not followed
+	isLog    bool  // original is the log itself
 }
 
-// candidates are the positions of the generations of the log that a file belongs to by its name. unread says that there are some that nothing
-// was read of yet.
+// candidates are the positions of the generations of the log that a file belongs to by its name, in their order in the content. unread says that
+// there are some that nothing was read of yet.
 func (e *Engine) candidates(f *file) (all []candidate, unread bool) {
 	key := family(f.at)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	ids := e.kin[key]
 	kept := ids[:0]
+	remembered := make(map[id]bool) // of what followed ones have, or had before they were truncated: those say what is open, too
 	for _, known := range ids {
 		p, ok := e.stored[known]
 		busy := false
@@ -78,15 +79,21 @@ func (e *Engine) candidates(f *file) (all []candidate, unread bool) {
 			if p.offset == 0 {
 				p = other.past
 			}
+			remembered[p.grave()] = true
 		}
 		if !ok {
 			continue
 		}
 		kept = append(kept, known)
 		if p.offset > 0 && p.head.size > 0 && known != f.id && p.packed == 0 {
-			all = append(all, candidate{p, busy, original})
+			all = append(all, candidate{p, busy, original, original != nil && original == e.logs[key]})
 		}
 	}
 	e.kin[key] = kept
+	all = slices.DeleteFunc(all, func(c candidate) bool { return c.original == nil && remembered[c.id] })
+	// Of equal places the last one counts: what was open in a log is in its copy, where there is one.
+	slices.SortStableFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.offset, b.offset), compareBool(b.isLog, a.isLog))
+	})
 	return all, unread
 }

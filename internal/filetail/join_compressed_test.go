@@ -307,3 +307,31 @@ func TestLastEventOfAFileThatIsCompressedBeforeAStop(t *testing.T) {
 	capturetest.WaitFor(t, "all events", func() bool { return x.consumer.Len() == 3 })
 	require.ElementsMatch(t, []string{"1 first", "2 last", "3 next"}, x.consumer.Bodies())
 }
+
+// The log was found truncated before its copy was there, and nothing was written to it since.
+func TestEventGoesOnInACopyThatComesCompressedAfterTheTruncation(t *testing.T) {
+	for range 8 { // the stored positions come in any order
+		x := newTail(t)
+		x.settings.Include = []string{x.path("a.log*")}
+		x.settings.Compression = CompressionAuto
+		x.settings.RotateWait, x.settings.Text.FlushPeriod = time.Minute, time.Minute
+		x.settings.Text.Multiline = multiline(t, `^\d+ `, true, false)
+		x.write("a.log", "1 first\n2 begins\n")
+		x.run().want("1 first")
+		x.readOut()
+		x.stop()
+		x.copyTruncate()
+		x.rename("a.log.1", "tmp")
+		x.run()
+		capturetest.WaitFor(t, "the truncation is told", func() bool { return x.value("otelcol_logcapture_gaps") == 1 })
+		x.settled()
+		x.stop()
+		x.rename("tmp", "a.log.1")
+		x.compress("a.log.1")
+		x.run().readOut()
+		x.write("a.log", "  ends\n3 next\n")
+		x.want("1 first", "2 begins\n  ends")
+		require.Zero(t, x.value("otelcol_logcapture_gaps"))
+		x.stop()
+	}
+}
