@@ -27,7 +27,7 @@ func (r *reader) unpack(f *file) error {
 		switch {
 		case err != nil:
 			return err
-		case !ok && f.lastSize == 0 && f.at == family(f.at):
+		case !ok && f.lastSize == 0 && (f.at == family(f.at) || f.stored != nil && f.stored.offset == 0):
 			return nil // an empty log begins as any other does: what others have left open goes on in it, or is flushed
 		case !ok && !r.quiet(f):
 			return errNotYet
