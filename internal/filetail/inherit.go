@@ -108,6 +108,8 @@ func (e *Engine) releaseTestatorsLocked(f *file) {
 				}
 			}
 			e.releaseTestatorsLocked(from)
+		case !from.reading && from.onlyPassedOn():
+			e.releaseTestatorsLocked(from)
 		case !from.reading && !from.begun && from.stored != nil: // it waits for this one
 			e.Store.Put(from.id.key(), from.stored.encode())
 		case !from.reading && from.begun:
@@ -121,6 +123,9 @@ func (e *Engine) releaseTestatorsLocked(f *file) {
 	}
 	f.testators = nil
 }
+
+// onlyPassedOn says that there is nothing to be stored of a file: it was not begun, and has handed over all that it had taken over.
+func (f *file) onlyPassedOn() bool { return !f.begun && f.stored == nil && f.inherited == nil }
 
 // giveBack returns what a file has taken over, and cannot go on with, to the one that has handed it over: then that has it again, as if the
 // file had never been there. It returns busy where it has to be tried again, and given false where the file has to go on having it.

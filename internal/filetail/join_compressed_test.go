@@ -338,39 +338,43 @@ func TestEventGoesOnInACopyThatComesCompressedAfterTheTruncation(t *testing.T) {
 
 // A file that nothing was written to comes between the two in which a line begins and ends, and is compressed.
 func TestLineOfACRIFileGoesOnBehindAnEmptyOneThatIsCompressed(t *testing.T) {
-	for _, restart := range []string{"never", "renamed", "with an empty file", "renamed again", "with a third file", "compressed", "rotated again", "at last"} {
-		t.Run(restart, func(t *testing.T) {
-			x := criTail(t)
-			x.settings.RotateWait = time.Minute
-			step := func(now string) {
-				x.settled()
-				if now == restart {
-					x.stop()
-					x.run().settled()
+	for _, empty := range []string{"a.log", "a.log.1"} { // as which it is seen first
+		for _, restart := range []string{"never", "renamed", "with an empty file", "renamed again", "with a third file", "compressed", "rotated again", "at last"} {
+			t.Run(empty+" "+restart, func(t *testing.T) {
+				x := criTail(t)
+				x.settings.RotateWait = time.Minute
+				step := func(now string) {
+					x.settled()
+					if now == restart {
+						x.stop()
+						x.run().settled()
+					}
 				}
-			}
-			x.write("a.log", cri("stdout", "F", "one")+cri("stdout", "P", "begins, "))
-			x.run().want("one")
-			x.readOut()
-			x.rename("a.log", "a.log.2")
-			step("renamed")
-			x.write("a.log", "")
-			step("with an empty file")
-			x.rename("a.log", "a.log.1")
-			step("renamed again")
-			x.write("a.log", cri("stdout", "F", "ends"))
-			x.want("one", "begins, ends")
-			step("with a third file")
-			x.compress("a.log.1")
-			step("compressed")
-			x.rename("a.log.2", "a.log.3")
-			x.rename("a.log.1.gz", "a.log.2.gz")
-			x.rename("a.log", "a.log.1")
-			step("rotated again")
-			x.write("a.log", cri("stdout", "F", "two"))
-			x.want("one", "begins, ends", "two")
-			step("at last")
-			x.want("one", "begins, ends", "two")
-		})
+				x.write("a.log", cri("stdout", "F", "one")+cri("stdout", "P", "begins, "))
+				x.run().want("one")
+				x.readOut()
+				x.rename("a.log", "a.log.2")
+				step("renamed")
+				x.write(empty, "")
+				step("with an empty file")
+				if empty == "a.log" {
+					x.rename("a.log", "a.log.1")
+					step("renamed again")
+				}
+				x.write("a.log", cri("stdout", "F", "ends"))
+				x.want("one", "begins, ends")
+				step("with a third file")
+				x.compress("a.log.1")
+				step("compressed")
+				x.rename("a.log.2", "a.log.3")
+				x.rename("a.log.1.gz", "a.log.2.gz")
+				x.rename("a.log", "a.log.1")
+				step("rotated again")
+				x.write("a.log", cri("stdout", "F", "two"))
+				x.want("one", "begins, ends", "two")
+				step("at last")
+				x.want("one", "begins, ends", "two")
+			})
+		}
 	}
 }

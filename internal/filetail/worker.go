@@ -118,6 +118,9 @@ func (e *Engine) put(f *file) {
 
 // commit stores the position of a file if it has moved.
 func (e *Engine) commit(f *file) {
+	if f.onlyPassedOn() && !f.keepsOpen {
+		e.inheritanceStored(f)
+	}
 	open := f.openLines()
 	if !f.begun || f.place.offset == f.saved && f.place.at == f.savedAt && open == f.savedOpen && f.place.packed == f.savedPacked {
 		return
