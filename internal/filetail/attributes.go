@@ -82,6 +82,9 @@ func (e *Engine) putFile(m pcommon.Map, f *file, info fs.FileInfo) {
 			}
 		}
 	}
+	if info == nil {
+		return
+	}
 	if mode := permissions(info); a.Permissions && mode != "" {
 		m.PutStr("log.file.permissions", mode)
 	}

@@ -293,11 +293,13 @@ func (d *discovery) openFresh(f *file, info fs.FileInfo) error {
 	return errors.Join(err, handle.Close(), fs.ErrNotExist)
 }
 
-// add takes the file into the table.
+// add takes the file into the table. Where it is nowhere, info is nil.
 func (d *discovery) add(f *file, info fs.FileInfo) {
 	f.grew, f.saved = time.Now(), -1
-	f.size = info.Size()
-	f.modified = info.ModTime()
+	f.modified = time.Unix(0, f.born)
+	if info != nil {
+		f.size, f.modified = info.Size(), info.ModTime()
+	}
 	f.held, f.again = true, true
 	if f.stored == nil && f.born != 0 && !d.first {
 		f.since = time.Unix(0, f.born).Add(-clockSlack)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/logcapture/logcapture/internal/lineformat"
 )
 
 // gap tells of text that was lost before it could be read.
@@ -44,12 +46,27 @@ func (e *Engine) lose(f *file, size int64) {
 
 // flushGone delivers what is open of a file that is gone, and cannot be read.
 func (r *reader) flushGone(f *file) {
+	f.beginGone()
 	if f.joiner == nil && f.inherited == nil {
 		return
 	}
 	r.file, r.records = f, 0
 	r.joinerOf(f, time.Now()).FlushAll()
 	f.place.number += int64(r.records)
+}
+
+// beginGone begins with a file that cannot be read and of which nothing was read, where its position has what others have left to it.
+func (f *file) beginGone() {
+	if f.begun || f.stored == nil || !f.stored.onlyText() {
+		return
+	}
+	open, _, err := lineformat.DecodeOpen([]byte(f.stored.open))
+	if err != nil {
+		return // it was checked when the position was
+	}
+	f.place, f.begun = *f.stored, true
+	f.saved, f.savedAt, f.savedOpen = 0, f.place.at, f.place.open
+	f.inherited = append(open, f.inherited...)
 }
 
 // leave says that a file which is gone, and is not known to be what, can be ended: what it has taken over is given back, or delivered.

@@ -378,3 +378,42 @@ func TestLineOfACRIFileGoesOnBehindAnEmptyOneThatIsCompressed(t *testing.T) {
 		}
 	}
 }
+
+// A file that only has what was left to it is gone after a restart.
+func TestLineOfACRIFileIsNotLostWithTheEmptyOneBehindIt(t *testing.T) {
+	for _, how := range []string{"compressed", "deleted"} {
+		for _, next := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, there is a next file %t", how, next), func(t *testing.T) {
+				x := criTail(t)
+				if next {
+					x.settings.RotateWait = time.Minute
+				}
+				x.write("a.log", cri("stdout", "F", "one")+cri("stdout", "P", "begins, "))
+				x.run().want("one")
+				x.readOut()
+				x.rename("a.log", "a.log.1")
+				x.settled()
+				x.write("a.log", "")
+				x.settled()
+				x.stop()
+				want := []string{"one", "begins, …"}
+				if how == "compressed" {
+					x.compress("a.log")
+				} else {
+					require.NoError(t, os.Remove(x.path("a.log")))
+				}
+				if next {
+					x.write("a.log", cri("stdout", "F", "ends"))
+					want = []string{"one", "begins, ends"}
+				} else {
+					x.settings.Text.FlushPeriod = 50 * time.Millisecond
+				}
+				x.run().wantMarked(want...)
+				require.Zero(t, x.value("otelcol_logcapture_gaps"))
+				x.stop()
+				x.run().settled()
+				x.wantMarked(want...)
+			})
+		}
+	}
+}

@@ -76,6 +76,9 @@ func (p *position) opensHere() bool {
 	return p.open != "" && err == nil && slices.ContainsFunc(open, func(o lineformat.Open) bool { return o.At >= 0 })
 }
 
+// onlyText says that nothing was read of the file, and that it was left text by others, which nothing else has.
+func (p *position) onlyText() bool { return p.offset == 0 && p.open != "" }
+
 // otherThan says that the position is of another file than the one with the same id that was created then.
 func (p *position) otherThan(born int64) bool { return p.born != 0 && born != 0 && p.born != born }
 

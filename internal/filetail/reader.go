@@ -114,7 +114,11 @@ func (r *reader) read(f *file) (more bool) {
 	r.engine.readFailed(f, err)
 	f.due = r.due(f, err)
 	if err != nil {
-		f.blocked = f.vanished // it may only be on its way to another path
+		// It may only be on its way to another path. What is left of one that was nowhere goes on in the next file.
+		f.blocked = f.vanished && (!f.nowhere || r.engine.rawLines())
+		if f.nowhere {
+			f.beginGone()
+		}
 		// Also where no path leads to it: with a directory that is moved it is away for a moment only.
 		f.ended = !f.gone.IsZero() && time.Since(f.gone) >= r.engine.RotateWait && f.takenAt == ""
 		if f.ended || f.takenAt != "" {

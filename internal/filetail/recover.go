@@ -73,7 +73,9 @@ func (d *discovery) recover(ctx context.Context) {
 			if !d.first {
 				continue
 			}
-			if info == nil {
+			if info == nil && p.onlyText() {
+				d.followText(p)
+			} else if info == nil {
 				info, path = d.resumeCompressed(p, dir, names)
 			} else if d.resumeAside(p, path, info) != nil {
 				continue
@@ -165,6 +167,15 @@ func (d *discovery) followAside(f *file, info fs.FileInfo) error {
 	return nil
 }
 
+// followText follows a file that is nowhere, for the text that it was left: it goes on in the next file of the log, or comes as it is.
+func (d *discovery) followText(p position) {
+	f := &file{id: p.id, name: p.path, path: p.where(), born: p.born, nowhere: true}
+	d.add(f, nil)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.detachLocked(f)
+}
+
 // missedGenerations follows the files that have the name of a generation of the log that p belongs to, and were written after it.
 func (d *discovery) missedGenerations(p position, old fs.FileInfo, dir string, names map[uint64]string) {
 	for _, name := range names {
@@ -241,7 +252,7 @@ func (e *Engine) buryLocked(p position) {
 
 // rememberLocked keeps what was read of content that no file has any more, where it may come back compressed: under an id that no file has.
 func (e *Engine) rememberLocked(p position) {
-	if e.Compression == CompressionNone || p.offset == 0 {
+	if !p.onlyText() && (e.Compression == CompressionNone || p.offset == 0) {
 		return
 	}
 	p.id = p.grave()
