@@ -47,12 +47,13 @@ func (e *Engine) unreserve() {
 	e.roomLocked()
 }
 
+// roomLocked has one of the files that wait for room read. Some of them may have found it meanwhile.
 func (e *Engine) roomLocked() {
 	for len(e.handles.waiting) > 0 {
 		f := e.handles.waiting[0]
 		e.handles.waiting = e.handles.waiting[1:]
-		if !f.retired {
-			e.touchLocked(f)
+		if e.queueLocked(f) {
+			e.queue.signal()
 			break
 		}
 	}
