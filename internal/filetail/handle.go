@@ -102,11 +102,12 @@ func (e *Engine) busyLocked(f *file) {
 	}
 }
 
-// crowded says that others wait for room.
+// crowded says that others wait for room, or would have to while a file that was just read stays open until it is delivered.
 func (e *Engine) crowded() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.handles.open >= e.handles.limit
+	h := &e.handles
+	return h.open >= h.limit && (len(h.waiting) > 0 || h.idle.Len() == 0 && len(e.files) > h.open)
 }
 
 // letGo closes the handle of a file that the caller has taken.

@@ -1,6 +1,7 @@
 package filetail
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,4 +15,25 @@ func TestRoomGoesToAFileThatCanUseIt(t *testing.T) {
 	e.unreserve()
 	require.True(t, waiting.queued)
 	require.Same(t, waiting, e.tryNext())
+}
+
+// Where there is room for all files that there are, none is closed.
+func TestFilesStayOpenWhereThereIsRoomForAll(t *testing.T) {
+	for _, files := range []int{1, 2} {
+		t.Run(fmt.Sprint(files, " files"), func(t *testing.T) {
+			x := newTail(t)
+			x.settings.MaxOpenFiles = files
+			x.write("a.log", "one\n")
+			x.run().want("one")
+			if files == 2 {
+				x.write("b.log", "two\n")
+				x.want("one", "two")
+			}
+			x.settled()
+			require.EqualValues(t, files, x.engine.opened())
+			x.write("a.log", "three\n")
+			x.settled()
+			require.EqualValues(t, files, x.engine.opened())
+		})
+	}
 }
