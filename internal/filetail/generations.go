@@ -233,5 +233,23 @@ func (f *file) hasSuccessor(other *file) bool {
 
 // precedes says that another file waits for this one, if only by those between them.
 func (f *file) precedes(other *file) bool {
-	return slices.ContainsFunc(f.successors, func(s successor) bool { return s.file == other || s.file.precedes(other) })
+	if len(f.successors) == 0 {
+		return false
+	}
+	behind := []*file{f}
+	seen := map[*file]bool{f: true} // there may be very many ways from one to another
+	for len(behind) > 0 {
+		last := behind[len(behind)-1]
+		behind = behind[:len(behind)-1]
+		for _, s := range last.successors {
+			if s.file == other {
+				return true
+			}
+			if !seen[s.file] {
+				seen[s.file] = true
+				behind = append(behind, s.file)
+			}
+		}
+	}
+	return false
 }
