@@ -157,14 +157,15 @@ func (l *modelLog) line(text string) string {
 	return text + "\n"
 }
 
-// appendTo writes lines to a log, and leaves the last one unfinished now and then.
+// appendTo writes lines to a log, and leaves the last one unfinished now and then. Not where an unfinished line is flushed after a time: that tears
+// it, as it should, when this machine is slow.
 func (m *model) appendTo(l *modelLog, whole bool) {
 	text := l.rest
 	l.rest = ""
 	for range m.random.IntN(50) {
 		text += l.line(strings.Repeat("x", m.random.IntN(200)))
 	}
-	if !whole && m.random.IntN(3) == 0 {
+	if !whole && !l.multi && m.random.IntN(3) == 0 {
 		line := l.line(strings.Repeat("y", m.random.IntN(200)))
 		cut := 1 + m.random.IntN(len(line)-1)
 		text, l.rest = text+line[:cut], line[cut:]
@@ -401,10 +402,8 @@ func TestModel(t *testing.T) {
 				{name: "c.log", renamed: true, copied: true},
 				{name: "t.log", renamed: true, truncated: true},
 				{name: "link.log", linked: 1},
-			}
-			if os.Getenv("LOGCAPTURE_MODEL_RECORDS") != "" { // not by default: it still finds records that are lost
-				m.logs = append(m.logs, &modelLog{name: "multi.log", multi: true, copied: true, compressed: true},
-					&modelLog{name: "cri.log", cri: true, renamed: true, compressed: true})
+				{name: "multi.log", multi: true, copied: true, compressed: true},
+				{name: "cri.log", cri: true, renamed: true, compressed: true},
 			}
 			require.NoError(t, os.Mkdir(m.path("..1"), 0o700))
 			require.NoError(t, os.WriteFile(m.path("..1/x"), nil, 0o600))
