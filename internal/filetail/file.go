@@ -56,6 +56,8 @@ type file struct {
 	keepsOpen bool // heirs are not zero
 	inherits  bool // testators are not empty
 
+	handed []lineformat.Open // what heirs have taken over; of the worker that has taken the file, else of Engine.mu
+
 	// Owned by the worker that has taken the file; by discovery before it is in the table. A handle that is idle is Engine's.
 	handle      *os.File // nil while closed
 	born        int64

@@ -42,6 +42,7 @@ func (e *Engine) handOverLocked(from, to *file) {
 	to.inherited = append(to.inherited, open...)
 	to.testators = append(to.testators, from)
 	from.heirs++
+	from.handed = append(from.handed, open...)
 }
 
 // takeFromLog has what was open in a log when that was truncated go on in f, if f begins with new content and comes before what the log holds
@@ -76,6 +77,7 @@ func (e *Engine) takeFromLog(f *file) error {
 	f.testators, log.inherited, log.testators = append(f.testators, log.testators...), nil, nil
 	if stored { // until f is, too
 		log.heirs++
+		log.handed = append(log.handed, open...)
 		f.testators = append(f.testators, log)
 	}
 	f.inherits = len(f.testators) > 0
@@ -113,7 +115,7 @@ func (e *Engine) releaseTestatorsLocked(f *file) {
 		case !from.reading && !from.begun && from.stored != nil: // it waits for this one
 			e.Store.Put(from.id.key(), from.stored.encode())
 		case !from.reading && from.begun:
-			from.keepsOpen = false
+			from.keepsOpen, from.handed = false, nil
 			from.place.open = from.openLines() // which has begun since
 			from.savedOpen = from.place.open
 			e.Store.Put(from.id.key(), from.place.encode())

@@ -1,6 +1,7 @@
 package filetail
 
 import (
+	"slices"
 	"time"
 
 	"github.com/logcapture/logcapture/internal/emit"
@@ -143,12 +144,12 @@ func (r *reader) repeat(f *file, joiner *lineformat.Joiner, from int64, more []l
 
 // openLines returns what is open of a file, as its position has it.
 func (f *file) openLines() string {
-	if f.keepsOpen {
-		return f.place.open
-	}
 	var open []lineformat.Open
+	if f.keepsOpen {
+		open = slices.Clone(f.handed)
+	}
 	if f.joiner != nil {
-		open = f.joiner.Open(nil)
+		open = f.joiner.Open(open)
 	}
 	if open = append(open, f.inherited...); len(open) == 0 {
 		return ""

@@ -672,3 +672,39 @@ func TestLastEventOfAFileThatIsDeletedWhileItIsClosed(t *testing.T) {
 	capturetest.WaitFor(t, "the file is let go", func() bool { return x.engine.watched() == 1 })
 	require.Zero(t, x.value("otelcol_logcapture_gaps"))
 }
+
+// What a file has left to the next one is not stored with that yet, because it cannot be delivered, and late text comes to the file.
+func TestLateTextIsNotLostWhileWhatWasLeftToTheNextFileIsNotDelivered(t *testing.T) {
+	for _, stream := range []string{"stdout", "stderr"} {
+		t.Run(stream, func(t *testing.T) {
+			x := newTail(t)
+			x.settings.Include = []string{x.path("a.log*")}
+			x.settings.Text.Format = lineformat.CRI
+			x.settings.RotateWait, x.settings.Text.FlushPeriod = time.Minute, time.Minute
+			x.write("a.log", cri("stdout", "F", "one")+cri("stdout", "P", "begins, "))
+			x.run().want("one")
+			x.readOut()
+			x.rename("a.log", "a.log.2")
+			x.settled()
+			x.refuse()
+			x.write("tmp", cri("stdout", "F", "ends"))
+			x.rename("tmp", "a.log.1") // of a log that is looked beside the text would be stored before it is read
+			x.settledBehindRefusal()
+			x.write("a.log.2", cri(stream, "P", "late, "))
+			x.readOutOf("a.log.2")
+			x.stop()
+			x.consumer.Answer(nil)
+			x.settings.Text.FlushPeriod = 50 * time.Millisecond
+			x.run()
+			capturetest.WaitFor(t, "all text", func() bool {
+				all := strings.Join(x.marked(), "")
+				return strings.Contains(all, "begins, ") && strings.Contains(all, "ends") && strings.Contains(all, "late, ")
+			})
+			x.settled()
+			all := strings.Join(x.marked(), "")
+			for _, text := range []string{"begins, ", "ends", "late, "} {
+				require.Equal(t, 1, strings.Count(all, text), "%q in %q", text, x.marked())
+			}
+		})
+	}
+}
