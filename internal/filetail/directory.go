@@ -24,6 +24,7 @@ type directory struct {
 	children map[string]*directory
 	entries  map[string]*entry
 	watch    *watch
+	linked   bool // a link leads to it, or to a directory that it is in
 	links    bool // some of its entries lead elsewhere: a change of any name may be one of theirs
 	remote   bool // one of the links leads to where the kernel does not tell of changes
 	due      bool // to be looked at as a whole
@@ -167,7 +168,8 @@ func (d *discovery) enter(dir *directory) bool {
 	}
 	if known != dir.id {
 		d.watches.leave(dir)
-		dir.id = known
+		target, err := filepath.EvalSymlinks(orDot(dir.path))
+		dir.id, dir.linked = known, err == nil && target != filepath.Clean(orDot(dir.path))
 	}
 	if dir.onTheWay() {
 		d.ignore(dir)

@@ -305,3 +305,20 @@ func TestClosedFilesAreFoundAgainAfterTheyWereRenamed(t *testing.T) {
 	capturetest.WaitFor(t, "the rotated files are let go", func() bool { return x.engine.watched() == 0 && x.engine.opened() == 0 })
 	require.Zero(t, openUnder(t, x.dir))
 }
+
+// Where a link leads through changes without a name changing in the directory of the file, so it has to be known of each file.
+func TestFilesBehindLinksAreKnown(t *testing.T) {
+	for path, linked := range map[string]bool{"real/in/a.log": false, "link/in/a.log": true, "real/in/link.log": true} {
+		t.Run(path, func(t *testing.T) {
+			x := byEvents(t, path)
+			require.NoError(t, os.MkdirAll(x.path("real/in"), 0o700))
+			require.NoError(t, os.Symlink(x.path("real"), x.path("link")))
+			x.write("real/in/a.log", "one\n")
+			require.NoError(t, os.Symlink(x.path("real/in/a.log"), x.path("real/in/link.log")))
+			x.run().want("one")
+			x.engine.mu.Lock()
+			defer x.engine.mu.Unlock()
+			require.Equal(t, linked, x.engine.logs[x.path(path)].linked)
+		})
+	}
+}

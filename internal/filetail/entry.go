@@ -111,6 +111,13 @@ func (e *Engine) touch(known id) {
 // attach notes that the path leads to the file with the id, if that is followed.
 func (d *discovery) attach(ent *entry, known id, path string, info fs.FileInfo) bool {
 	d.mu.Lock()
+	followed := d.files[known] != nil
+	d.mu.Unlock()
+	if !followed {
+		return false
+	}
+	link := isLink(path)
+	d.mu.Lock()
 	f := d.files[known]
 	if f != nil {
 		f.links++
@@ -121,11 +128,11 @@ func (d *discovery) attach(ent *entry, known id, path string, info fs.FileInfo) 
 		d.touchLocked(f)
 		ent.file, ent.here, f.dir = f, true, ent.dir
 		d.logs[path] = f
-		f.linked = ent.linked(path)
+		f.linked = link || ent.dir.linked
 	}
 	d.mu.Unlock()
 	if f != nil {
-		d.followLink(ent, path)
+		d.followLink(ent, link)
 	}
 	return f != nil
 }
@@ -168,16 +175,15 @@ func (d *discovery) forget(ent *entry) {
 	}
 }
 
-// linked says that the path is a link, or is in a directory that one leads to.
-func (e *entry) linked(path string) bool {
-	target, err := filepath.EvalSymlinks(path)
-	return err == nil && target != path
+// isLink says that what is at a path is a link.
+func isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
-// followLink takes notice of a path that is a link.
-func (d *discovery) followLink(ent *entry, path string) {
-	info, err := os.Lstat(path)
-	if ent.link = err == nil && info.Mode()&fs.ModeSymlink != 0; !ent.link {
+// followLink takes notice of a path that may be a link.
+func (d *discovery) followLink(ent *entry, link bool) {
+	if ent.link = link; !link {
 		d.leaveTarget(ent)
 	} else {
 		d.watchTarget(ent)
