@@ -2,6 +2,7 @@ package filetail
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -79,7 +80,7 @@ func (r *reader) leave(f *file) bool {
 			to = from
 		}
 	}
-	passed := len(f.successors) > 0 // to those that wait for it
+	passed := slices.ContainsFunc(f.successors, func(s successor) bool { return !s.file.reading })
 	e.mu.Unlock()
 	if passed {
 		return true

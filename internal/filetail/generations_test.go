@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/logcapture/logcapture/internal/lineformat"
 )
 
 // With two ways from each file to the next but one, there are more ways than could ever be gone.
@@ -19,4 +21,17 @@ func TestManyWaysFromOneGenerationToAnother(t *testing.T) {
 	}
 	require.True(t, files[0].precedes(files[199]))
 	require.False(t, files[0].precedes(&file{}))
+}
+
+// A file that is in its first turn is found to have an older one before it. A worker has what is open in it.
+func TestTextOfAnOlderFileStaysThereWhileTheNextOneIsRead(t *testing.T) {
+	e := &Engine{handles: handles{idle: list.New()}, queue: newQueue(), Settings: Settings{Text: Text{Format: lineformat.CRI}}}
+	left := lineformat.Open{At: -1, Text: []byte("begins, ")}
+	older, read := &file{inherited: []lineformat.Open{left}, held: true}, &file{reading: true}
+	e.chainLocked([]*file{older, read})
+	require.Equal(t, 1, read.waitsFor)
+	e.freeSuccessorsLocked(older, 1)
+	require.Empty(t, read.inherited)
+	require.Len(t, older.inherited, 1)
+	require.Zero(t, older.heirs)
 }

@@ -13,6 +13,8 @@ import (
 // handOverLocked gives what is open of a file that is read to its end to the one that goes on with its lines.
 func (e *Engine) handOverLocked(from, to *file) {
 	switch {
+	case to.reading: // by a worker, which has the joiner: an older file was found in its first turn
+		return
 	case from.original == to: // from was begun with what is open in to
 		from.original = nil
 		to.joiner, to.past.open = nil, ""
