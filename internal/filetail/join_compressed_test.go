@@ -85,6 +85,22 @@ func criTail(t *testing.T) *tail {
 	return x
 }
 
+// halfCompressed runs the engine over a.log until that is renamed and half of it is compressed, with a line that has begun at its end. It returns what
+// the compressor has not written yet.
+func (x *tail) halfCompressed() (rest string) {
+	x.t.Helper()
+	text := cri("stdout", "F", "one") + cri("stdout", "P", "begins, ")
+	x.write("a.log", text)
+	x.run().want("one")
+	x.readOut()
+	x.rename("a.log", "a.log.1")
+	x.settled()
+	data := string(packed(x.t, CompressionGzip, text))
+	x.write("a.log.1.gz", data[:len(data)/2])
+	x.settled()
+	return data[len(data)/2:]
+}
+
 // A file was left texts by several others, and the collector ended before any of it went on.
 func TestEveryTextThatOthersHaveLeftComesAfterARestart(t *testing.T) {
 	x := criTail(t)
@@ -115,14 +131,7 @@ func TestLineGoesOnWhenItsFileIsNotCompressedAfterAll(t *testing.T) {
 	for _, deleted := range []bool{false, true} {
 		t.Run(fmt.Sprint("its file is deleted too ", deleted), func(t *testing.T) {
 			x := criTail(t)
-			x.write("a.log", cri("stdout", "F", "one")+cri("stdout", "P", "begins, "))
-			x.run().want("one")
-			x.readOut()
-			x.rename("a.log", "a.log.1")
-			x.settled()
-			data := packed(t, CompressionGzip, cri("stdout", "F", "one")+cri("stdout", "P", "begins, "))
-			x.write("a.log.1.gz", string(data[:len(data)/2]))
-			x.settled()
+			x.halfCompressed()
 			if deleted {
 				require.NoError(t, os.Remove(x.path("a.log.1")))
 				capturetest.WaitFor(t, "the file is let go", func() bool { return x.engine.watched() == 1 })
@@ -144,18 +153,10 @@ func TestLineGoesOnWhenItsFileIsNotCompressedAfterAll(t *testing.T) {
 // What is compressed becomes readable when the file it is made of is gone for long: what was open has waited for as long as files are given.
 func TestLineOfACompressedFileThatIsDoneLateComesOnce(t *testing.T) {
 	x := criTail(t)
-	text := cri("stdout", "F", "one") + cri("stdout", "P", "begins, ")
-	x.write("a.log", text)
-	x.run().want("one")
-	x.readOut()
-	x.rename("a.log", "a.log.1")
-	x.settled()
-	data := packed(t, CompressionGzip, text)
-	x.write("a.log.1.gz", string(data[:len(data)/2]))
-	x.settled()
+	rest := x.halfCompressed()
 	require.NoError(t, os.Remove(x.path("a.log.1")))
 	capturetest.WaitFor(t, "the file is let go", func() bool { return x.engine.watched() == 1 })
-	x.write("a.log.1.gz", string(data[len(data)/2:]))
+	x.write("a.log.1.gz", rest)
 	x.wantMarked("one", "begins, …")
 	x.settled()
 	x.write("a.log", cri("stdout", "F", "ends")+cri("stdout", "F", "two"))
@@ -186,18 +187,10 @@ func (x *tail) readOutOf(name string) {
 func TestLateTextOfAFileThatIsCompressedIsNotLost(t *testing.T) {
 	x := criTail(t)
 	x.settings.RotateWait = time.Minute
-	text := cri("stdout", "F", "one") + cri("stdout", "P", "begins, ")
-	x.write("a.log", text)
-	x.run().want("one")
-	x.readOut()
-	x.rename("a.log", "a.log.1")
-	x.settled()
-	data := packed(t, CompressionGzip, text)
-	x.write("a.log.1.gz", string(data[:len(data)/2]))
-	x.settled()
+	rest := x.halfCompressed()
 	x.write("a.log.1", cri("stderr", "P", "late, "))
 	x.readOutOf("a.log.1")
-	x.write("a.log.1.gz", string(data[len(data)/2:]))
+	x.write("a.log.1.gz", rest)
 	x.readOut()
 	x.stop()
 	x.settings.Text.FlushPeriod = 50 * time.Millisecond
@@ -271,14 +264,7 @@ func TestLineOfACRIFileIsFlushedWhereTheNextOneIsEmpty(t *testing.T) {
 func TestTextsOfTwoFilesComeWhereOneCanGoOn(t *testing.T) {
 	x := criTail(t)
 	x.settings.RotateWait = time.Minute
-	x.write("a.log", cri("stdout", "F", "one")+cri("stdout", "P", "begins, "))
-	x.run().want("one")
-	x.readOut()
-	x.rename("a.log", "a.log.1")
-	x.settled()
-	data := packed(t, CompressionGzip, cri("stdout", "F", "one")+cri("stdout", "P", "begins, "))
-	x.write("a.log.1.gz", string(data[:len(data)/2]))
-	x.settled()
+	x.halfCompressed()
 	x.write("a.log.1", cri("stdout", "P", "late, "))
 	x.readOutOf("a.log.1")
 	x.write("a.log", cri("stdout", "F", "ends"))
