@@ -144,10 +144,14 @@ func (r *reader) repeat(f *file, joiner *lineformat.Joiner, from int64, more []l
 
 // openLines returns what is open of a file, as its position has it.
 func (f *file) openLines() string {
-	var open []lineformat.Open
 	if f.keepsOpen {
-		open = slices.Clone(f.handed)
+		return f.encodeOpen(slices.Clone(f.handed))
 	}
+	return f.encodeOpen(nil)
+}
+
+// encodeOpen appends what is open of a file, and nobody has taken over.
+func (f *file) encodeOpen(open []lineformat.Open) string {
 	if f.joiner != nil {
 		open = f.joiner.Open(open)
 	}

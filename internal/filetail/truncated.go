@@ -57,8 +57,10 @@ func (e *Engine) truncatedLocked(f *file) {
 	}
 	if f.shrunk {
 		f.past = f.place
-		if f.keepsOpen { // another file has it
-			f.past.open = ""
+		if f.past.open = ""; f.begun { // without what others have taken over
+			f.past.open = f.encodeOpen(nil)
+		} else if !f.keepsOpen {
+			f.past.open = f.place.open
 		}
 		remembered := f.past
 		remembered.open = "" // it goes on in a copy, or in the file
