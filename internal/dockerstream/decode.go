@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+
+	"github.com/logcapture/logcapture/internal/lineformat"
 )
 
 const (
@@ -16,6 +18,8 @@ const (
 	bufferMin = 4 << 10
 	bufferMax = 64 << 10
 	headerLen = 8
+	// stampMax is the longest stamp: nine digits and a zone offset, as Podman writes it. Docker's has always 30 bytes, in UTC.
+	stampMax = len("2006-01-02T15:04:05.000000000+07:00")
 )
 
 // Stream is where a piece was written to.
@@ -58,6 +62,7 @@ type Decoder struct {
 	terminal bool
 	loose    bool  // terminal: the next piece goes on without a stamp
 	stamp    int64 // terminal: of the piece before
+	clock    lineformat.Clock
 }
 
 // NewDecoder makes a decoder of r.
@@ -123,7 +128,7 @@ func (d *Decoder) nextFrame() (Piece, error) {
 	if kind == 3 {
 		return Piece{}, &EngineError{string(bytes.TrimSpace(content))}
 	}
-	stamp, text, ok := cutStamp(content)
+	stamp, text, ok := d.cutStamp(content)
 	if !ok {
 		return Piece{}, &FormatError{fmt.Sprintf("no timestamp in %.60q", content)}
 	}
@@ -135,6 +140,15 @@ func (d *Decoder) nextFrame() (Piece, error) {
 		p.Text, p.Open = text[:n-1], false
 	}
 	return p, nil
+}
+
+// cutStamp splits the stamp and the blank behind it off the front of a piece.
+func (d *Decoder) cutStamp(piece []byte) (stamp int64, text []byte, ok bool) {
+	stamp, n := d.clock.Stamp(piece)
+	if n == 0 || n > stampMax || n >= len(piece) || piece[n] != ' ' {
+		return 0, nil, false
+	}
+	return stamp, piece[n+1:], true
 }
 
 // fill reads until n bytes are buffered. The buffer grows with what has come and not with what was announced.
@@ -212,7 +226,7 @@ func (d *Decoder) cutTerminal(have []byte, final bool) (p Piece, size int, err e
 			return Piece{}, 0, nil
 		}
 		var ok bool
-		if d.stamp, text, ok = cutStamp(have); !ok {
+		if d.stamp, text, ok = d.cutStamp(have); !ok {
 			return d.cutMessage(have, final)
 		}
 	}
@@ -238,7 +252,7 @@ func (d *Decoder) cutTerminal(have []byte, final bool) (p Piece, size int, err e
 	default:
 		// The engine ends a record here. Another one may cut elsewhere: then no stamp follows, and the text goes on.
 		p.Text, p.Open = text[:limit], true
-		_, _, stamped := cutStamp(text[limit:])
+		_, _, stamped := d.cutStamp(text[limit:])
 		d.loose = !stamped
 	}
 	return p, taken + len(p.Text), nil

@@ -199,20 +199,28 @@ func TestStampsAreReadAsTheTimePackageDoes(t *testing.T) {
 	} {
 		want, err := time.Parse(time.RFC3339Nano, text)
 		require.NoError(t, err)
-		got, n := parseStamp([]byte(text))
+		got, rest, ok := new(Decoder).cutStamp([]byte(text + " x"))
+		require.True(t, ok, text)
 		require.Equal(t, want.UnixNano(), got, text)
-		require.Equal(t, len(text), n, text)
+		require.Equal(t, "x", string(rest), text)
 	}
-	for _, text := range []string{"", "2026-11-23", "2026-13-23T14:00:00Z", "2026-11-23T24:00:00Z", "2026-11-23 14:00:00Z", "2026-11-23T14:00:00.1", "x026-11-23T14:00:00Z", "1969-11-23T14:00:00Z"} {
-		_, n := parseStamp([]byte(text))
-		require.Zero(t, n, text)
+	for _, text := range []string{
+		"", "2026-11-23", "2026-13-23T14:00:00Z", "2026-11-23T24:00:00Z", "2026-11-23 14:00:00Z", "2026-11-23T14:00:00.1", "x026-11-23T14:00:00Z",
+		"1969-11-23T14:00:00Z",
+		"2026-11-23T14:00:00.12345678901234567890Z", // as much of it has to have come as stampMax
+	} {
+		_, _, ok := new(Decoder).cutStamp([]byte(text + " x"))
+		require.False(t, ok, text)
 	}
+	_, _, ok := new(Decoder).cutStamp([]byte("2026-11-23T14:00:00Z"))
+	require.False(t, ok, "no blank")
 }
 
 func FuzzDecoder(f *testing.F) {
 	f.Add(frames(stdout(1, "a\n"), stderr(2, "b")), 3)
 	f.Add(bare(terminal(1, "a\n"), terminal(2, strings.Repeat("x", pieceSize)), terminal(2, "b\r\n")), 100)
 	f.Add([]byte("Error grabbing logs: x\n"), 1)
+	f.Add(append(bare(terminal(2, strings.Repeat("x", pieceSize))), "2026-11-23T14:00:00.12345678901234567890Z b\n"...), 68)
 	f.Fuzz(func(t *testing.T, data []byte, n int) {
 		n = max(1, min(n, 1<<16))
 		whole, wholeEnd := decodeAll(bytes.NewReader(data))
@@ -223,15 +231,15 @@ func FuzzDecoder(f *testing.F) {
 }
 
 func FuzzStamp(f *testing.F) {
-	f.Add("2026-11-23T14:00:00.123456789+01:00")
+	f.Add("2026-11-23T14:00:00.123456789+01:00 x")
 	f.Fuzz(func(t *testing.T, text string) {
-		got, n := parseStamp([]byte(text))
-		if n == 0 {
+		got, rest, ok := new(Decoder).cutStamp([]byte(text))
+		if !ok {
 			return
 		}
-		if want, err := time.Parse(time.RFC3339Nano, text[:n]); err == nil {
-			require.Equal(t, want.UnixNano(), got)
-		}
+		want, err := time.Parse(time.RFC3339Nano, text[:len(text)-len(rest)-1])
+		require.NoError(t, err)
+		require.Equal(t, want.UnixNano(), got)
 	})
 }
 

@@ -114,7 +114,7 @@ func dockerStream(line []byte, i int) (s Stream, next int) {
 
 func (p *Parser) dockerTime(line []byte, i int) (stamp int64, next int) {
 	text, next := quoted(line, i)
-	stamp, size := p.clock.stamp(text)
+	stamp, size := p.clock.Stamp(text)
 	if size == 0 || size != len(text) {
 		return 0, -1
 	}

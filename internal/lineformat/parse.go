@@ -41,7 +41,7 @@ type Parser struct {
 	// KeepReturn keeps the carriage return before the line feed of a Docker line.
 	KeepReturn bool
 	text       []byte // of a Docker line that has escapes
-	clock      clock
+	clock      Clock
 }
 
 // Parse reads a line without its end. What is not in the format is taken as it is, and marked; with [Auto] it is raw text.
@@ -81,7 +81,7 @@ func (p *Parser) Trim() {
 // parseCRI reads "<time> <stream> <tags> <text>". Tags are divided by colons; the first is P for a text that goes on, else F.
 func (p *Parser) parseCRI(line []byte) (e Entry, ok bool) {
 	var n int
-	e.Time, n = p.clock.stamp(line)
+	e.Time, n = p.clock.Stamp(line)
 	const stream = len(" stdout ")
 	if n == 0 || len(line) < n+stream+1 || line[n] != ' ' || line[n+stream-1] != ' ' {
 		return e, false

@@ -11,22 +11,16 @@ const stampMin = len("2006-01-02T15:04:05Z")
 // secondSize is the length of what stands before the fraction of a second.
 const secondSize = len("2006-01-02T15:04:05")
 
-// ParseStamp reads an RFC 3339 time at the beginning of b, with any number of digits behind the second, of which nine count. It
-// returns nanoseconds since the Unix epoch and the length of what it read, 0 where there is no time, or none between 1970 and 2261.
-// It allocates nothing.
-func ParseStamp(b []byte) (stamp int64, size int) {
-	var c clock
-	return c.stamp(b)
-}
-
-// clock reads stamps, many of one second: it remembers the last one.
-type clock struct {
+// Clock reads stamps, many of one second: it remembers the last one. The zero value is ready. It is used by one goroutine at a time.
+type Clock struct {
 	text [secondSize]byte
 	unix int64
 }
 
-// stamp is ParseStamp.
-func (c *clock) stamp(b []byte) (stamp int64, size int) {
+// Stamp reads an RFC 3339 time at the beginning of b, with any number of digits behind the second, of which nine count. It returns
+// nanoseconds since the Unix epoch and the length of what it read, 0 where there is no time, or none between 1970 and 2261. It
+// allocates nothing.
+func (c *Clock) Stamp(b []byte) (stamp int64, size int) {
 	if len(b) < stampMin || b[4] != '-' {
 		return 0, 0
 	}
