@@ -18,4 +18,5 @@
 // is opened again where the stream that is behind asks for it, but at most a second before the newest stamp of all, and what comes
 // twice is cancelled against the hashes, or older than all that can still come of its stream. Times are kept and not counts, because a
 // burst puts any number of records into the span by which stamps invert (measured: up to 17.5 ms; more on a machine that is overloaded).
+// Where a stream has many lines in that short time, only the last ones have hashes: what is older, and comes again, comes before these.
 package dockerstream

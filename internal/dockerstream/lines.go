@@ -283,12 +283,15 @@ func (l *Lines) Commit() {
 	known := [2]int32{l.streams[0].known, l.streams[1].known}
 	l.streams[0].known, l.streams[1].known = -1, -1
 	kept := 0
+	var highest [2]int64                // by stream: newest stamp of those that are kept
 	excess := len(w.lines) - mostHashes // a clock that is set back again and again lets none become old
 	for i := range w.lines {
 		line := &w.lines[i]
-		if line.stamp < w.floor[line.side()] || i < excess {
+		// What comes again of a stream before a line that is kept is told by the floor; what comes behind it has to be kept too.
+		if s := line.side(); line.stamp < w.floor[s] && highest[s] <= line.stamp || i < excess {
 			continue
 		}
+		highest[line.side()] = max(highest[line.side()], line.stamp)
 		for s := range known {
 			if known[s] == int32(i) { //nolint:gosec // few
 				l.streams[s].known = int32(kept) //nolint:gosec // few

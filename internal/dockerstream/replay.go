@@ -68,6 +68,7 @@ func (l *Lines) begin(s *openLine, p Piece) error {
 	switch {
 	case l.forgotten(p):
 		s.drop = true
+		l.remember(s.hash)
 	case l.DropRepeats && !p.Open && p.Stamp <= l.newest[side] && (l.recent.has(s.hash) || l.window.has(s.hash)):
 		s.drop = true
 	case l.partAgain(p, s.hash):
@@ -179,4 +180,4 @@ func (l *Lines) steppedBack(stamp int64) {
 }
 
 // before says that the piece is older than the position, so that a tail without "since" has everything from there on.
-func (l *Lines) before(p Piece) bool { return p.Stamp < l.window.floor[p.Stream.side()] }
+func (l *Lines) before(p Piece) bool { return p.Stamp < l.window.from(p.Stream.side()) }

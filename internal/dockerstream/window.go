@@ -1,6 +1,7 @@
 package dockerstream
 
 import (
+	"math"
 	"math/bits"
 	"time"
 
@@ -14,10 +15,13 @@ const (
 	// margin is how far before the newest stamp of a stream its lines are remembered, for clocks that are set back a little. By itself a stream
 	// has rising stamps.
 	margin = int64(250 * time.Millisecond)
-	// minMargin is what is left of it where many lines fall into that time.
+	// minMargin is what is left of it where many lines fall into that time: since then the log is asked for again. By order, older lines than
+	// the last maxHashes come before these, and so need not be remembered.
 	minMargin = int64(50 * time.Millisecond)
 	// maxHashes is how many lines of a stream are many.
 	maxHashes = 512
+	// tailRoom is how much more is asked for there, so that a tail that is long enough begins with a line older than minMargin.
+	tailRoom = int64(5 * time.Millisecond)
 	// mostHashes bounds those of both whatever the stamps say.
 	mostHashes = 32 * maxHashes
 )
@@ -27,7 +31,7 @@ const (
 type Window struct {
 	newest int64    // stamp of the newest line delivered
 	last   [2]int64 // by stream; 0: none is known. Not stored, the lines have it
-	floor  [2]int64 // by stream: all lines with an older stamp are done with
+	floor  [2]int64 // by stream: all lines with an older stamp are done with, but for those behind the lines below
 	lines  []delivered
 	open   [2]opened // lines that have begun and are not delivered
 	cut    [2]int64  // by stream: stamp of the last line of several pieces that was delivered
@@ -64,8 +68,25 @@ func From(stamp int64) Window {
 
 // Since returns the stamp since when a stream has to be opened again; false is the beginning.
 func (w *Window) Since() (stamp int64, ok bool) {
-	since := min(w.floor[0], w.floor[1])
-	return since, since > 0
+	for s := range w.floor {
+		since := w.from(s)
+		if since < w.floor[s] {
+			since -= tailRoom
+		}
+		if s == 0 || since < stamp {
+			stamp = since
+		}
+	}
+	return stamp, stamp > 0
+}
+
+// from returns since when the lines of a stream are needed again. It can be before the floor: a clock that is set back a little makes lines
+// that an engine would leave out which was asked for those since the floor.
+func (w *Window) from(side int) int64 {
+	if w.floor[side] > w.last[side] {
+		return w.floor[side] // no line since then is known
+	}
+	return min(w.floor[side], w.last[side]-minMargin)
 }
 
 // Newest returns the newest stamp delivered, 0 for none.
@@ -116,10 +137,12 @@ func (w *Window) advance() {
 		floor[s] = w.lowest(s)
 	}
 	var many [2]int
+	lowest := [2]int64{math.MaxInt64, math.MaxInt64}
 	for i := len(w.lines) - 1; i >= 0; i-- {
 		s := w.lines[i].side()
+		lowest[s] = min(lowest[s], w.lines[i].stamp)
 		if many[s]++; many[s] == maxHashes {
-			floor[s] = max(floor[s], min(w.last[s]-minMargin, w.lines[i].stamp))
+			floor[s] = max(floor[s], lowest[s])
 		}
 	}
 	for s := range w.floor {
