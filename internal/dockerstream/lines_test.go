@@ -583,6 +583,37 @@ func TestClockSetBackLosesNothing(t *testing.T) {
 	}
 }
 
+// The clock is set back by more than is asked for again of a stream that has many lines.
+func TestClockSetBackAmongManyLinesLosesNothing(t *testing.T) {
+	const each = int64(20 * time.Microsecond)
+	for _, engine := range engines {
+		var log []record
+		for i := range int64(8000) {
+			at := base + i*each
+			if i >= 4000 {
+				at -= int64(100 * time.Millisecond)
+			}
+			log = append(log, record{Stream(i % 2), at, fmt.Sprintf("%d\n", i)}) //nolint:gosec // 0 or 1
+		}
+		var g got
+		l := newLines(&g, Rules{MaxSize: 100}, Window{})
+		l.Opened(false)
+		for _, part := range [][]record{log[:4000], log[4000:4010]} {
+			feed(t, l, part)
+			l.Commit()
+		}
+		l = restore(t, &g, l.Rules, l.Window().AppendBinary(nil))
+		feed(t, l, engine.since(log, l.Window()))
+		came := make(map[string]bool)
+		for _, line := range g.lines {
+			came[line] = true
+		}
+		for _, r := range log {
+			require.True(t, came[fmt.Sprintf("%d %d %s", r.stream, r.stamp, strings.TrimSuffix(r.text, "\n"))], "%s: %s", engine.name, r.text)
+		}
+	}
+}
+
 func TestWindowIsBounded(t *testing.T) {
 	for _, apart := range []time.Duration{100 * time.Microsecond, 2 * time.Microsecond} {
 		var g got

@@ -161,7 +161,7 @@ func (l *Lines) arrived(p Piece) error {
 	case l.left <= 0:
 		l.pending = nil
 	}
-	if p.Stamp < l.window.lowest(side) && (l.passed[side] || !l.replaying) {
+	if p.Stamp < max(l.window.lowest(side), l.window.from(side)) && (l.passed[side] || !l.replaying) {
 		l.steppedBack(p.Stamp)
 	}
 	l.newest[side] = p.Stamp
