@@ -9,26 +9,70 @@ import (
 
 // parseDocker reads a line of the json-file driver: an object with the strings log, stream and time. Other members, such as attrs, are
 // passed over. A text without a line feed at its end goes on with the next line.
-func (p *Parser) parseDocker(line []byte) (e Entry, ok bool) {
+func (p *Parser) parseDocker(line []byte) (Entry, bool) {
+	e, ended, ok := p.usual(line)
+	if !ok {
+		e, ended, ok = p.object(line)
+	}
+	if e.Partial = ok && !ended; ok && ended && !p.KeepReturn {
+		e.Text = bytes.TrimSuffix(e.Text, carriageReturn)
+	}
+	return e, ok
+}
+
+// usual reads what the driver writes for a container without attributes: these members, in this order, and nothing between them. Where
+// it does not find that, it says nothing of the line.
+func (p *Parser) usual(line []byte) (e Entry, ended, ok bool) {
+	const (
+		head   = `{"log":`
+		stdout = `,"stream":"stdout","time":"`
+		stderr = `,"stream":"stderr","time":"`
+		tail   = `"}`
+	)
+	if len(line) < len(head)+len(stdout)+stampMin+len(tail) || string(line[:len(head)]) != head {
+		return Entry{}, false, false
+	}
+	text, ended, next := p.unquote(line, len(head))
+	if next < 0 || len(line)-next < len(stdout)+stampMin+len(tail) {
+		return Entry{}, false, false
+	}
+	switch rest := line[next:]; string(rest[:len(stdout)]) {
+	case stdout:
+		e.Stream = Stdout
+	case stderr:
+		e.Stream = Stderr
+	default:
+		return Entry{}, false, false
+	}
+	line = line[next+len(stdout):]
+	size := 0
+	if e.Time, size = p.clock.Stamp(line); size == 0 || string(line[size:]) != tail {
+		return Entry{}, false, false
+	}
+	e.Text = text
+	return e, ended, true
+}
+
+// object reads a line that has the members in another order, and others too.
+func (p *Parser) object(line []byte) (e Entry, ended, ok bool) {
 	i := blanks(line, 0)
 	if i == len(line) || line[i] != '{' {
-		return e, false
+		return e, ended, false
 	}
 	var seen struct{ log, time bool }
-	ended := false
 	for i = blanks(line, i+1); ; {
 		if i = blanks(line, i); i == len(line) {
-			return e, false
+			return e, ended, false
 		}
 		if line[i] == '}' {
 			break
 		}
 		key, next := quoted(line, i)
 		if next < 0 {
-			return e, false
+			return e, ended, false
 		}
 		if i = blanks(line, next); i == len(line) || line[i] != ':' {
-			return e, false
+			return e, ended, false
 		}
 		i = blanks(line, i+1)
 		switch string(key) {
@@ -44,26 +88,23 @@ func (p *Parser) parseDocker(line []byte) (e Entry, ok bool) {
 			i = skipValue(line, i)
 		}
 		if i < 0 {
-			return e, false
+			return e, ended, false
 		}
 		if i = blanks(line, i); i == len(line) {
-			return e, false
+			return e, ended, false
 		}
 		if line[i] == ',' {
 			if i = blanks(line, i+1); i == len(line) || line[i] != '"' {
-				return e, false
+				return e, ended, false
 			}
 		} else if line[i] != '}' {
-			return e, false
+			return e, ended, false
 		}
 	}
 	if !seen.log || !seen.time || blanks(line, i+1) != len(line) {
-		return e, false
+		return e, ended, false
 	}
-	if e.Partial = !ended; ended && !p.KeepReturn {
-		e.Text = bytes.TrimSuffix(e.Text, carriageReturn)
-	}
-	return e, true
+	return e, ended, true
 }
 
 var (
