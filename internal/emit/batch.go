@@ -44,8 +44,9 @@ type Source struct {
 	// Offsets and Numbers put log.file.record_offset and log.file.record_number on every record.
 	Offsets, Numbers bool
 
-	size   int // estimated size of the attributes, set with the first record
-	latest int // records of the run before this one
+	size    int            // estimated size of the attributes, set with the first record
+	latest  int            // records of the run before this one
+	streams [2]pcommon.Map // see common
 }
 
 // Record is one log record before it becomes part of a plog.

@@ -25,11 +25,8 @@ func name(logs plog.Logs, scope, version string) {
 	}
 }
 
-// own counts the attributes that only this record has, but for those of an event, and those that tell what is wrong with it.
-func (s *Source) own(r *Record) (n int) {
-	if r.Iostream != 0 {
-		n++
-	}
+// own counts the attributes that each record has for itself, but for those of an event, and those that tell what is wrong with it.
+func (s *Source) own() (n int) {
 	if s.Offsets {
 		n++
 	}
@@ -37,6 +34,21 @@ func (s *Source) own(r *Record) (n int) {
 		n++
 	}
 	return n
+}
+
+// common returns the attributes that all records of a stream have, which it makes with the first.
+func (s *Source) common(stream Iostream) pcommon.Map {
+	if stream == 0 {
+		return s.Attributes
+	}
+	common := &s.streams[stream-1]
+	if *common == (pcommon.Map{}) {
+		*common = pcommon.NewMap()
+		common.EnsureCapacity(s.Attributes.Len() + 1)
+		s.Attributes.CopyTo(*common)
+		common.PutStr(attributeIostream, stream.String())
+	}
+	return *common
 }
 
 func fill(lr plog.LogRecord, source *Source, r *Record, observed pcommon.Timestamp) {
@@ -50,14 +62,12 @@ func fill(lr plog.LogRecord, source *Source, r *Record, observed pcommon.Timesta
 		lr.Body().SetStr(r.Body)
 	}
 	attributes := lr.Attributes()
-	if n := source.Attributes.Len(); n > 0 {
-		if own := source.own(r); own > 0 {
-			attributes.EnsureCapacity(n + own)
-		}
-		source.Attributes.CopyTo(attributes)
+	common := source.common(r.Iostream)
+	if own := source.own(); own > 0 {
+		attributes.EnsureCapacity(common.Len() + own)
 	}
-	if r.Iostream != 0 {
-		attributes.PutStr(attributeIostream, r.Iostream.String())
+	if common.Len() > 0 {
+		common.CopyTo(attributes)
 	}
 	if source.Offsets {
 		attributes.PutInt(attributeOffset, r.Offset)
