@@ -16,7 +16,7 @@
 //	        └──────────────internal/checkpoint                        acknowledged positions, stored
 //	                       internal/lifecycle                         every goroutine of the module
 //
-// internal/jsonfile gives what dockerstream decodes from the engine's files instead of from its API.
+// internal/jsonfile gives what dockerstream decodes from the engine's files instead of from its API. Stamps are read by lineformat for both.
 //
 // internal/capture puts emit, checkpoint, lifecycle and status (the troubles of a receiver as its component status) together for one
 // receiver instance, so that both start and shut down in the same way.
