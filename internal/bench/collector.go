@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -227,8 +228,9 @@ func get(ctx context.Context, url string) (string, error) {
 	return string(body), err
 }
 
+// freeAddress returns an address to listen at, on a loopback address of its own: connections come from 127.0.0.1, so none is given its port.
 func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
 	if err != nil {
 		return "", err
 	}
