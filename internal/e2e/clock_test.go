@@ -155,7 +155,7 @@ func (c *clock) set(t *testing.T, difference time.Duration) {
 // away, and while the collector is down. Waits are as long as before: nothing stands still for a day.
 func TestClockSetUnderTheCollectorCostsNothing(t *testing.T) {
 	t.Parallel()
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	captured(t, c.lines, 500)
 	now := newClock(t, c.col)
 	for _, difference := range []time.Duration{24 * time.Hour, -24 * time.Hour, 0} {

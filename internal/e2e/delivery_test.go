@@ -27,10 +27,8 @@ type capture struct {
 	written   *writing
 }
 
-func newCapture(t *testing.T) *capture { return newCaptureWith(t, settings{}) }
-
-// newCaptureWith has what the settings say beside the receivers, and its own sink where they name no endpoint.
-func newCaptureWith(t *testing.T, s settings) *capture {
+// newCapture has what the settings say beside the receivers, and its own sink where they name no endpoint.
+func newCapture(t *testing.T, s settings) *capture {
 	t.Helper()
 	engine := ownEngine(t, dockertest.EngineSettings{})
 	dir := t.TempDir()
@@ -137,7 +135,7 @@ func TestTroubleAtTheEndpointCostsNothing(t *testing.T) {
 }
 
 func troubleAtTheEndpoint(t *testing.T, gates string) {
-	c := newCaptureWith(t, settings{gates: gates})
+	c := newCapture(t, settings{gates: gates})
 	captured(t, c.lines, 500)
 	for _, trouble := range []func(){
 		func() { c.sink.behave(behaviour{refuse: codes.Unavailable}) },

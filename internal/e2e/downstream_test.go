@@ -23,7 +23,7 @@ func fromFiles(logs plog.Logs) bool {
 // and the log one line for a run of errors.
 func TestPermanentErrorsAreCountedAndToldOnce(t *testing.T) {
 	t.Parallel()
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	c.sink.forgetAll()
 	var rejected atomic.Int64
 	requests := 0
@@ -72,7 +72,7 @@ func TestPermanentErrorsAreCountedAndToldOnce(t *testing.T) {
 // TestPartialSuccessIsTheBackendsLastWord: OTLP forbids to send again what a partial success has rejected. Reading goes on.
 func TestPartialSuccessIsTheBackendsLastWord(t *testing.T) {
 	t.Parallel()
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	captured(t, c.lines, 500)
 	c.sink.behave(behaviour{partial: true})
 	eventually(t, readyLimit, "a partial success that the exporter tells", func() string {
@@ -92,7 +92,7 @@ func TestPartialSuccessIsTheBackendsLastWord(t *testing.T) {
 // TestOtherSourcesGoOn: while the backend refuses one receiver's batches, the other's come, and nothing is lost.
 func TestOtherSourcesGoOn(t *testing.T) {
 	t.Parallel()
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	captured(t, c.lines, 500)
 	for _, files := range []bool{true, false} {
 		c.sink.behave(behaviour{judge: func(logs plog.Logs) codes.Code {
@@ -114,7 +114,7 @@ func TestOtherSourcesGoOn(t *testing.T) {
 // TestConnectionsThatBreakAndSlowAnswersLoseNothing: what the backend has taken and not answered comes again.
 func TestConnectionsThatBreakAndSlowAnswersLoseNothing(t *testing.T) {
 	t.Parallel()
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	c.sink.forgetAll()
 	for range 10 {
 		captured(t, c.lines, 100)
@@ -141,7 +141,7 @@ func TestMemoryLimiterMakesReadingWait(t *testing.T) {
 	limited := settings{shipped: "direct.yaml", more: map[string]any{
 		"processors": map[string]any{"memory_limiter": map[string]any{"check_interval": "20ms", "limit_mib": 2, "spike_limit_mib": 1}},
 	}}
-	c := newCaptureWith(t, limited)
+	c := newCapture(t, limited)
 	c.goesOn(t, 300)
 	eventually(t, readyLimit, "refusals of both receivers", func() string {
 		if c.metric(t, "retries", "file_tail") > 0 && c.metric(t, "retries", "container_log") > 0 {

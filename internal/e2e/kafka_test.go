@@ -117,7 +117,7 @@ func TestKafkaCostsNothing(t *testing.T) {
 	t.Parallel()
 	sink := newSink(t)
 	broker := newBroker(t, sink)
-	c := newCaptureWith(t, settings{
+	c := newCapture(t, settings{
 		shipped: "kafka.yaml", sink: sink, env: []string{"LOGCAPTURE_KAFKA=" + broker.addr},
 		more: map[string]any{"exporters": map[string]any{"kafka": map[string]any{"timeout": "2s"}}}, // or the test waits
 	})

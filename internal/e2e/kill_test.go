@@ -103,7 +103,7 @@ func (r *repeats) perKill() (lines int, batches []int) {
 func TestKillAtAnyMomentLosesNothing(t *testing.T) {
 	t.Parallel()
 	next := moments(t)
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	again := countRepeats(c)
 	captured(t, c.lines, 500)
 	n := rounds(t, 5)
@@ -133,7 +133,7 @@ func TestKillAtAnyMomentLosesNothing(t *testing.T) {
 func TestStopAtAnyMomentRepeatsNothing(t *testing.T) {
 	t.Parallel()
 	next := moments(t)
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	c.sink.forgetAll()
 	n, longest := rounds(t, 5), time.Duration(0)
 	for range n {

@@ -21,7 +21,7 @@ func (c *collector) readFrom(mode string) { c.env = append(c.env, "LOGCAPTURE_RE
 // batches that were under way.
 func TestKillBetweenModesLosesNothing(t *testing.T) {
 	next := moments(t)
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	again := countRepeats(c)
 	captured(t, c.lines, 500)
 	n := rounds(t, 6)
@@ -50,7 +50,7 @@ func TestKillBetweenModesLosesNothing(t *testing.T) {
 // TestStopBetweenModesRepeatsNothing: SIGTERM under load, and then the other mode, each line exactly once.
 func TestStopBetweenModesRepeatsNothing(t *testing.T) {
 	next := moments(t)
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	for i := range rounds(t, 6) {
 		captured(t, c.lines, 1)
 		time.Sleep(next(time.Second)) // the random moment; nothing is waited for

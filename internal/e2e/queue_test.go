@@ -25,7 +25,7 @@ func (c *capture) pending(t *testing.T) {
 // TestQueueOnDiskOutlivesStopAndKill: what the queue has acknowledged comes, whatever becomes of the collector meanwhile.
 func TestQueueOnDiskOutlivesStopAndKill(t *testing.T) {
 	t.Parallel()
-	c := newCaptureWith(t, settings{shipped: "disk_queue.yaml"})
+	c := newCapture(t, settings{shipped: "disk_queue.yaml"})
 	c.sink.forgetAll()
 	for range 2 {
 		captured(t, c.lines, 500)
@@ -55,7 +55,7 @@ func TestQueueOnDiskOutlivesStopAndKill(t *testing.T) {
 // test says how much; nothing that came after it.
 func TestQueueInMemoryIsLostWithAKill(t *testing.T) {
 	t.Parallel()
-	c := newCaptureWith(t, settings{shipped: "memory_queue.yaml"})
+	c := newCapture(t, settings{shipped: "memory_queue.yaml"})
 	c.sink.forgetAll()
 	for range 2 {
 		captured(t, c.lines, 500)
@@ -86,7 +86,7 @@ func TestOutageLongerThanTheQueueCostsNothing(t *testing.T) {
 	t.Parallel()
 	for _, shipped := range []string{"disk_queue.yaml", "memory_queue.yaml"} {
 		t.Run(shipped, func(t *testing.T) {
-			c := newCaptureWith(t, settings{shipped: shipped, more: map[string]any{
+			c := newCapture(t, settings{shipped: shipped, more: map[string]any{
 				"exporters": map[string]any{"otlp_grpc": map[string]any{
 					"sending_queue":    map[string]any{"sizer": "requests", "queue_size": 5},
 					"retry_on_failure": map[string]any{"initial_interval": "200ms", "max_interval": "1s"}, // or the test waits

@@ -56,7 +56,7 @@ func damages(t *testing.T) map[string]func(good []byte) []byte {
 // TestDamagedDatabaseCostsRepeats: whatever is in the files of the positions, the collector starts, goes on, and skips nothing.
 func TestDamagedDatabaseCostsRepeats(t *testing.T) {
 	t.Parallel()
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	c.sink.forgetAll()
 	for name, damage := range damages(t) {
 		captured(t, c.lines, 500)
@@ -93,7 +93,7 @@ func TestDamagedDatabaseCostsRepeats(t *testing.T) {
 // TestStorageOfAnotherCollectorIsAClearError: two cannot have the same positions. The first is not disturbed.
 func TestStorageOfAnotherCollectorIsAClearError(t *testing.T) {
 	t.Parallel()
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	captured(t, c.lines, 100)
 	second := newCollector(t, settings{shipped: "direct.yaml", endpoint: c.sink.addr, receivers: c.receivers})
 	second.env = append(second.env, "LOGCAPTURE_STATE="+c.col.path("positions"))
@@ -175,7 +175,7 @@ func (c *capture) storageWorks(t *testing.T) {
 func TestFullDiskCostsNothing(t *testing.T) {
 	t.Parallel()
 	disk := newDisk(t)
-	c := newCaptureWith(t, settings{shipped: "direct.yaml", env: []string{"LOGCAPTURE_STATE=" + disk}})
+	c := newCapture(t, settings{shipped: "direct.yaml", env: []string{"LOGCAPTURE_STATE=" + disk}})
 	captured(t, c.lines, 500)
 	ballast := filepath.Join(disk, "ballast")
 	file, err := os.Create(ballast)
@@ -213,7 +213,7 @@ func TestFullDiskCostsNothing(t *testing.T) {
 // positions catch up. A real file system with open files becomes read-only by an error only, and not writable again: see the next test.
 func TestDiskThatIsReadOnlyForAWhileCostsNothing(t *testing.T) {
 	t.Parallel()
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	captured(t, c.lines, 500)
 	release := tamper(t, c.col, "pwrite64,ftruncate", "error=EROFS")
 	c.storageFails(t)
@@ -231,7 +231,7 @@ func TestDiskThatIsReadOnlyForAWhileCostsNothing(t *testing.T) {
 func TestDiskThatTurnsReadOnlyCostsRepeats(t *testing.T) {
 	t.Parallel()
 	disk := newFragileDisk(t)
-	c := newCaptureWith(t, settings{shipped: "direct.yaml", env: []string{"LOGCAPTURE_STATE=" + disk.dir}})
+	c := newCapture(t, settings{shipped: "direct.yaml", env: []string{"LOGCAPTURE_STATE=" + disk.dir}})
 	c.sink.forgetAll()
 	captured(t, c.lines, 500)
 	disk.fail(t)
@@ -251,7 +251,7 @@ func TestDiskThatTurnsReadOnlyCostsRepeats(t *testing.T) {
 // TestSlowStorageCostsNothing: with a second for each write, lines come on, and a clean stop still has all positions stored.
 func TestSlowStorageCostsNothing(t *testing.T) {
 	t.Parallel()
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	captured(t, c.lines, 500)
 	tamper(t, c.col, "pwrite64", "delay_enter=1s")
 	begin := time.Now()
@@ -268,7 +268,7 @@ func TestSlowStorageCostsNothing(t *testing.T) {
 // TestNothingIsStoredWhileNothingMoves: files and containers that are there and say nothing cost no write of a position.
 func TestNothingIsStoredWhileNothingMoves(t *testing.T) {
 	t.Parallel()
-	c := newCaptureWith(t, settings{shipped: "direct.yaml"})
+	c := newCapture(t, settings{shipped: "direct.yaml"})
 	captured(t, c.lines, 500)
 	c.written.end(c.lines)
 	expectLogs(t, c.lines, c.running)

@@ -24,7 +24,7 @@ func TestGatewayThatIsKilledLosesNothing(t *testing.T) {
 	sink := newSink(t)
 	addr := freeAddr(t)
 	gateway, _ := newGateway(t, sink, addr)
-	c := newCaptureWith(t, settings{shipped: "direct.yaml", endpoint: addr, sink: sink})
+	c := newCapture(t, settings{shipped: "direct.yaml", endpoint: addr, sink: sink})
 	sink.forgetAll()
 	for range 3 {
 		captured(t, c.lines, 500)
@@ -47,7 +47,7 @@ func TestGatewayThatStopsRepeatsNothing(t *testing.T) {
 	sink := newSink(t)
 	addr := freeAddr(t)
 	gateway, _ := newGateway(t, sink, addr)
-	c := newCaptureWith(t, settings{shipped: "direct.yaml", endpoint: addr, sink: sink})
+	c := newCapture(t, settings{shipped: "direct.yaml", endpoint: addr, sink: sink})
 	for range 2 {
 		captured(t, c.lines, 500)
 		gateway.stop(stopLimit)
@@ -74,7 +74,7 @@ func TestOneOfTwoGatewaysIsEnough(t *testing.T) {
 	for i, addr := range addrs {
 		gateways[i], metrics[i] = newGateway(t, sink, addr)
 	}
-	c := newCaptureWith(t, settings{shipped: "loadbalanced.yaml", sink: sink, env: []string{
+	c := newCapture(t, settings{shipped: "loadbalanced.yaml", sink: sink, env: []string{
 		"LOGCAPTURE_GATEWAYS=dns://" + newNameServer(t, "gateways.test.", addrs) + "/gateways.test:" + port,
 	}})
 	sink.forgetAll()
