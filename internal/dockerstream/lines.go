@@ -60,6 +60,7 @@ type Lines struct {
 	recent  recent   // lines of this connection, where they may come twice
 
 	pending   map[uint64]int32 // lines that the stream is expected to repeat, 1 more than the index of the first; nil: all is new
+	since     int64            // stamp that it was asked for from
 	left      int              // how many of them have not come
 	seen      bool             // one of them has: nothing that is stored behind it can be gone
 	opened    int64            // newest stamp when the stream was opened

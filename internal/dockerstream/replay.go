@@ -5,6 +5,7 @@ import "slices"
 // Opened says that a stream begins: anew since Window.Since, or, where bounded is set, with a part of that.
 func (l *Lines) Opened(bounded bool) {
 	since, begun := l.window.Since()
+	l.since = since
 	l.pending, l.left, l.seen, l.passed = make(map[uint64]int32, len(l.window.lines)), 0, false, [2]bool{}
 	l.opened, l.latest, l.replaying = l.window.newest, [2]int64{}, begun
 	for i := len(l.window.lines) - 1; i >= 0; i-- {
@@ -57,7 +58,9 @@ func (l *Lines) begin(s *openLine, p Piece) error {
 		l.pending[s.hash] = line.next
 		s.full, s.cut = line.full, line.cut
 		l.seen = true
-		l.left--
+		if line.stamp >= l.since {
+			l.left--
+		}
 		l.came(side, line.stamp)
 		if s.hash == l.window.open[side].hash {
 			l.expect[side] = false // a part of it was delivered

@@ -146,10 +146,10 @@ func (w *Window) advance() {
 		}
 	}
 	for s := range w.floor {
-		w.floor[s] = max(w.floor[s], floor[s])
 		if w.open[s].hash != 0 {
-			w.floor[s] = min(w.floor[s], w.open[s].stamp)
+			floor[s] = min(floor[s], w.open[s].stamp)
 		}
+		w.floor[s] = max(w.floor[s], floor[s])
 	}
 }
 
