@@ -125,6 +125,11 @@ func (b *Batch) begin(source *Source) {
 		b.logs = plog.NewLogs()
 	} else if b.sent && !b.single { // and was not taken: that one is the consumer's
 		b.logs, b.sent = b.anew(), false
+	} else if b.sent { // nor can be changed: the collector has it read by several consumers
+		logs := plog.NewLogs()
+		b.logs.CopyTo(logs)
+		pref.UnrefLogs(b.logs)
+		b.logs, b.sent = logs, false
 	}
 	if source.size == 0 {
 		source.size = recordOverhead + mapSize(source.Attributes)

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumererror"
 	"go.opentelemetry.io/collector/pdata/plog"
+	"go.opentelemetry.io/collector/pdata/xpdata/pref"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/receiverhelper"
 	"go.uber.org/zap"
@@ -95,7 +96,16 @@ func (s *Sink) deliver(ctx, op context.Context, b *Batch) (done bool, err error)
 		if err := op.Err(); err != nil {
 			return false, err
 		}
-		err = s.Next.ConsumeLogs(op, s.logs(b, rest))
+		logs := s.logs(b, rest)
+		pref.RefLogs(logs) // what is left to do is a part of it
+		err = s.Next.ConsumeLogs(op, logs)
+		var partial consumererror.Logs
+		if errors.As(err, &partial) {
+			data := plog.NewLogs()
+			partial.Data().CopyTo(data)
+			rest = &data
+		}
+		pref.UnrefLogs(logs)
 		switch {
 		case err == nil:
 			s.accepted()
@@ -120,11 +130,6 @@ func (s *Sink) deliver(ctx, op context.Context, b *Batch) (done bool, err error)
 			return true, err
 		}
 		s.refused(err, wait)
-		var partial consumererror.Logs
-		if errors.As(err, &partial) {
-			data := partial.Data()
-			rest = &data
-		}
 		if err := lifecycle.Sleep(ctx, wait); err != nil {
 			return false, err
 		}

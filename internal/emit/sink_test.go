@@ -173,22 +173,27 @@ func TestConsumerThatDoesNotMutateGetsTheSameAgain(t *testing.T) {
 	})
 }
 
+// With several consumers behind it, the collector lets nobody change what they got.
 func TestBatchThatWasNotTakenGoesOn(t *testing.T) {
-	to := &next{mutates: true}
-	sink, _ := newSink(t, to, DefaultRetry())
-	ctx, cancel := context.WithCancel(t.Context())
-	b := sink.NewBatch()
-	source := textSource()
-	b.Add(source, &Record{Body: "a"})
-	to.answers = []func(context.Context, plog.Logs) error{func(_ context.Context, logs plog.Logs) error {
-		logs.MarkReadOnly()
-		cancel()
-		return errRefused
-	}}
-	require.ErrorIs(t, sink.Consume(ctx, &b), context.Canceled)
-	b.Add(source, &Record{Body: "b"})
-	require.NoError(t, sink.Consume(t.Context(), &b))
-	require.Equal(t, [][]string{{"a"}, {"a", "b"}}, to.got)
+	for _, mutates := range []bool{false, true} {
+		t.Run(fmt.Sprintf("mutates data %t", mutates), func(t *testing.T) {
+			to := &next{mutates: mutates}
+			sink, _ := newSink(t, to, DefaultRetry())
+			ctx, cancel := context.WithCancel(t.Context())
+			b := sink.NewBatch()
+			source := textSource()
+			b.Add(source, &Record{Body: "a"})
+			to.answers = []func(context.Context, plog.Logs) error{func(_ context.Context, logs plog.Logs) error {
+				logs.MarkReadOnly()
+				cancel()
+				return errRefused
+			}}
+			require.ErrorIs(t, sink.Consume(ctx, &b), context.Canceled)
+			b.Add(source, &Record{Body: "b"})
+			require.NoError(t, sink.Consume(t.Context(), &b))
+			require.Equal(t, [][]string{{"a"}, {"a", "b"}}, to.got)
+		})
+	}
 }
 
 func TestPartialFailureRetriesTheRestOnly(t *testing.T) {
@@ -309,25 +314,34 @@ func TestRefusedBatchIsWholeWhenRecordsArePooled(t *testing.T) {
 	const gate = "pdata.useProtoPooling"
 	require.NoError(t, featuregate.GlobalRegistry().Set(gate, true))
 	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gate, false)) })
+	again := func(err error) func(context.Context, plog.Logs) error {
+		return func(_ context.Context, logs plog.Logs) error {
+			if err == nil {
+				return consumererror.NewLogs(errRefused, logs)
+			}
+			return err
+		}
+	}
 	for _, mutates := range []bool{false, true} {
-		t.Run(fmt.Sprintf("mutates data %t", mutates), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				to := &next{mutates: mutates, answers: []func(context.Context, plog.Logs) error{refuse(errRefused), refuse(errRefused)}}
-				sink, _ := newSink(t, pooling{to}, DefaultRetry())
-				b := sink.NewBatch()
-				source := textSource()
-				source.Attributes.PutStr("log.file.name", "a.log")
-				for round := range 3 {
-					to.got = nil
-					b.Add(source, &Record{Body: fmt.Sprint("a", round), Iostream: Stderr})
-					b.Add(source, &Record{Body: fmt.Sprint("b", round)})
-					require.NoError(t, sink.Consume(t.Context(), &b))
-					b.Reset()
-					for _, got := range to.got {
-						require.Equal(t, []string{fmt.Sprint("a", round), fmt.Sprint("b", round)}, got)
+		for name, err := range map[string]error{"refused": errRefused, "refused in parts": nil} {
+			t.Run(fmt.Sprintf("%s, mutates data %t", name, mutates), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					to := &next{mutates: mutates}
+					sink, _ := newSink(t, pooling{to}, DefaultRetry())
+					b := sink.NewBatch()
+					source := textSource()
+					source.Attributes.PutStr("log.file.name", "a.log")
+					for round := range 3 {
+						to.got, to.answers = nil, []func(context.Context, plog.Logs) error{again(err), again(err)}
+						want := []string{fmt.Sprint("a", round), fmt.Sprint("b", round)}
+						b.Add(source, &Record{Body: want[0], Iostream: Stderr})
+						b.Add(source, &Record{Body: want[1]})
+						require.NoError(t, sink.Consume(t.Context(), &b))
+						b.Reset()
+						require.Equal(t, [][]string{want, want, want}, to.got)
 					}
-				}
+				})
 			})
-		})
+		}
 	}
 }
