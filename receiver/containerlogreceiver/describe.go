@@ -29,7 +29,7 @@ func (st *stream) describe(ctx context.Context, s *session) {
 	defer ready()
 	since := time.Now()
 	for wait := (backoff{}); ; {
-		info, err := s.inspect(ctx, st.c.id)
+		info, err := st.inspect(ctx, s)
 		if err == nil {
 			st.c.learn(info)
 			st.f.advise(info)
@@ -43,7 +43,7 @@ func (st *stream) describe(ctx context.Context, s *session) {
 		}
 		st.tellUndescribed(err)
 		pause := wait.next()
-		if !st.unclear && (refuses(err) || time.Since(since) > describePatience) {
+		if !st.unclear && (refuses(err) || time.Since(since) >= describePatience) {
 			st.undescribed.Store(true)
 			ready()
 			pause = st.f.config.ResyncInterval
@@ -57,6 +57,16 @@ func (st *stream) describe(ctx context.Context, s *session) {
 			s, since = now, time.Now() // it may have failed because the engine was about to end
 		}
 	}
+}
+
+// inspect asks for as long as the log can wait for an answer.
+func (st *stream) inspect(ctx context.Context, s *session) (container.InspectResponse, error) {
+	if !st.unclear {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, describePatience)
+		defer cancel()
+	}
+	return s.inspect(ctx, st.c.id)
 }
 
 // refuses says that an error is the answer to all inspects, as that of a proxy which lets none through.

@@ -169,7 +169,7 @@ func (st *stream) prepare(ctx context.Context, s *session) error {
 // not waited for, because the connection would be closed meanwhile, and all of that come again.
 func (st *stream) begin(ctx context.Context, s *session, piece dockerstream.Piece, n int) error {
 	st.source = st.f.sourceOf(st.c, s)
-	if st.lines.Repeats(piece) {
+	if st.lines.Repeats(piece) && !st.c.noted.Load() {
 		return nil
 	}
 	st.behind.Store(piece.Stamp)
