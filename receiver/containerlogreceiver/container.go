@@ -156,11 +156,10 @@ type state struct {
 	starts        int
 	running, gone bool
 	restart       bool
-	removed       bool // the engine removes it when it ends, or that is not known
 }
 
 func (c *followed) state() state {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return state{starts: c.starts, running: c.running, gone: c.gone, restart: c.about.restart, removed: c.about.removed || !c.about.inspected}
+	return state{starts: c.starts, running: c.running, gone: c.gone, restart: c.about.restart}
 }

@@ -40,7 +40,6 @@ type fakeContainer struct {
 	env                     []string
 	tty                     bool
 	restart                 string
-	autoRemove              bool   // inspect says so
 	state                   string // running, exited, restarting
 	started                 time.Time
 	log                     []fakeRecord
@@ -297,7 +296,7 @@ func (e *fakeEngine) serveContainer(w http.ResponseWriter, r *http.Request, path
 			"Id": c.id, "Name": "/" + c.name, "Image": "sha256:" + c.id,
 			"State":      map[string]any{"Running": c.state == "running" || c.state == "restarting", "Restarting": c.state == "restarting", "StartedAt": c.started.Format(time.RFC3339Nano), "Status": c.state},
 			"Config":     map[string]any{"Image": c.image, "Labels": c.labels, "Env": c.env, "Tty": c.tty},
-			"HostConfig": map[string]any{"LogConfig": map[string]any{"Type": c.driver, "Config": c.options}, "RestartPolicy": map[string]any{"Name": c.restart}, "AutoRemove": c.autoRemove},
+			"HostConfig": map[string]any{"LogConfig": map[string]any{"Type": c.driver, "Config": c.options}, "RestartPolicy": map[string]any{"Name": c.restart}},
 		})
 		return
 	}

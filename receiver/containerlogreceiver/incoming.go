@@ -29,8 +29,6 @@ const (
 	goodBytes  = 64 << 10
 	// manyLines are so many in a batch that the kernel should not tell of each.
 	manyLines = 32
-	// liveAfter is how long nothing comes when an engine has sent all that there is: else it does not pause.
-	liveAfter = 20 * time.Millisecond
 	// stored is about what the engine's file has beside the text of a line.
 	stored = 80
 )
@@ -60,9 +58,6 @@ func (in *incoming) next(ctx, request context.Context) error {
 	st.work.Lock()
 	defer st.work.Unlock()
 	in.began = time.Now()
-	if err != nil && st.idle(in.began, liveAfter) {
-		st.live = true
-	}
 	in.busy = in.began.Sub(in.handed) < busyGap
 	st.came(in.began)
 	for {
@@ -125,7 +120,6 @@ func (in *incoming) take(ctx context.Context, piece dockerstream.Piece, err erro
 		in.bytes += len(piece.Text)
 		st.fed.Store(true)
 		st.bytes.Add(int64(len(piece.Text)) + stored)
-		st.live = st.live || piece.Stamp > st.continuity.opened.Load()
 		if err := st.skipped(ctx, in.session, piece); err != nil {
 			return err
 		}

@@ -124,7 +124,7 @@ func (st *stream) readOnce(ctx context.Context, s *session, options container.Lo
 	st.watchOver(s, options.Follow)
 	st.lines.Opened(options.Tail != "all")
 	st.work.Unlock()
-	st.sure, st.live = false, false
+	st.sure = false
 	in := &incoming{st: st, session: s, decoder: dockerstream.NewDecoder(body), body: body}
 	for {
 		if request.Err() != nil {

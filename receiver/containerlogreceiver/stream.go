@@ -36,7 +36,6 @@ type stream struct {
 	continuity continuity // of the connection
 
 	sure  bool // what came until the end is all there is: it was read from the file
-	live  bool // the connection has given all that was there when it was opened
 	whole bool // as far as is known nothing remains to be read: the log was read to its end, or nothing has run since
 
 	work      sync.Mutex                            // held while lines and batch are used: by the task, and by a short one when it is quiet
@@ -259,10 +258,6 @@ func (st *stream) round(ctx context.Context, s *session) error {
 		if now.restart && st.startsAgain(ctx, soon) {
 			return nil
 		}
-		// An engine may fail to remove a container whose log is asked for at that moment: little is left to get here.
-		if now.removed && !s.podman && st.live && st.removedWithin(ctx, soon) {
-			return errGone
-		}
 		return st.readEnded(ctx, s)
 	}
 	st.endRun(last.began)
@@ -334,17 +329,6 @@ func (st *stream) startsAgain(ctx context.Context, within time.Duration) bool {
 		}
 		if st.c.awaitChange(ctx, left) != nil {
 			return true // the end: nothing more is asked
-		}
-	}
-	return true
-}
-
-// removedWithin waits for the removal of a container that the engine removes when it ends.
-func (st *stream) removedWithin(ctx context.Context, within time.Duration) bool {
-	for deadline := time.Now().Add(within); !st.c.state().gone; {
-		left := time.Until(deadline)
-		if left <= 0 || st.c.awaitChange(ctx, left) != nil {
-			return false
 		}
 	}
 	return true
