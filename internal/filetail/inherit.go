@@ -15,6 +15,8 @@ func (e *Engine) handOverLocked(from, to *file) {
 	switch {
 	case to.reading: // by a worker, which has the joiner: an older file was found in its first turn
 		return
+	case from.log != to.log: // which only waits for the id of the other one, that is deleted, to be free
+		return
 	case from.original == to: // from was begun with what is open in to
 		from.original = nil
 		to.joiner, to.past.open = nil, ""

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/plog"
@@ -127,4 +128,54 @@ func TestFileThatLosesItsIDBeforeItWasReadIsAGap(t *testing.T) {
 	require.NotContains(t, x.consumer.Bodies(), "never read")
 	require.EqualValues(t, 1, x.value("otelcol_logcapture_gaps"))
 	require.Equal(t, 1, x.logged.FilterMessageSnippet("gone before it was read").Len())
+}
+
+// A log is copied to where the id of an older generation is used again, what is open of which is just being delivered, and truncated: what was open
+// in the log goes on in the copy, though that can be found only when the older one is let go.
+func TestEventGoesOnInACopyWithTheIDOfADeletedFile(t *testing.T) {
+	x := newTail(t)
+	x.settings.Include = []string{x.path("a.log*")}
+	x.settings.MaxOpenFiles = 1
+	x.settings.RotateWait, x.settings.Text.FlushPeriod = time.Minute, time.Minute
+	x.settings.Text.Multiline = multiline(t, `^\d\w? `, true, false)
+	const text = "1 first\n2 begins\n"
+	x.write("a.log.5", "0 oldest\n")
+	x.run().readOut()
+	x.write("a.log", text) // takes the only handle
+	x.want("1 first")
+	x.readOut()
+	var inside atomic.Bool
+	released := make(chan struct{})
+	x.consumer.Answer(func(ctx context.Context, _ plog.Logs) error {
+		inside.Store(true)
+		select {
+		case <-released:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	})
+	before, err := os.Stat(x.path("a.log.5"))
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(x.path("a.log.5")))
+	x.write("a.log.1", text+"  more\n2b whole\n2c begins\n")
+	after, err := os.Stat(x.path("a.log.1"))
+	require.NoError(t, err)
+	if !os.SameFile(before, after) {
+		t.Skip("this file system does not give an inode again at once")
+	}
+	capturetest.WaitFor(t, "what is open of the older file is delivered", inside.Load)
+	require.NoError(t, os.Truncate(x.path("a.log"), 0))
+	capturetest.WaitFor(t, "the truncation is seen", func() bool {
+		x.engine.mu.Lock()
+		defer x.engine.mu.Unlock()
+		f := x.engine.logs[x.path("a.log")]
+		return (f.past.offset > 0 || runtime.GOMAXPROCS(0) == 1) && !f.held && !f.reading && !f.queued
+	})
+	close(released)
+	x.write("a.log", "  goes on\n3 next\n")
+	want := []string{"1 first", "0 oldest", "2 begins\n  more", "2b whole", "2c begins\n  goes on"}
+	x.want(want...)
+	x.settled()
+	x.want(want...)
+	require.Zero(t, x.value("otelcol_logcapture_gaps"))
 }

@@ -68,6 +68,7 @@ func (e *Engine) truncatedLocked(f *file) {
 		if f.since = (time.Time{}); f.moved {
 			f.since = f.grew.Add(-clockSlack)
 		}
+		f.started = false // nothing was read of what it holds now
 	}
 	f.held = true
 	e.cut = append(e.cut, cut{f, f.shrunk, f.takenAt})
@@ -215,8 +216,8 @@ func (d *discovery) heldBy(path string, info fs.FileInfo, original *file, past p
 	_, stored := d.stored[known]
 	d.mu.Unlock()
 	switch {
-	case deleted: // and its id given to the file at the path, which finds out by itself when it is followed
-		return nil, false
+	case deleted: // and its id given to the file at the path, which is followed when the deleted one is let go
+		return followed, false
 	case followed != nil && !begun:
 		return followed, false // it finds out by itself
 	case followed == nil && !stored:
