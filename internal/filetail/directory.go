@@ -107,12 +107,20 @@ func (d *discovery) lookIn(ctx context.Context, dir *directory, deep bool) {
 			return
 		}
 		seen[name] = true
+		ent := dir.entries[name]
+		here := ent != nil && ent.here
 		if child := d.lookAt(dir, name); child != nil && (deep || child.id == id{}) {
 			d.lookIn(ctx, child, deep)
+		}
+		if here && !ent.here {
+			d.appeared = append(d.appeared, ent)
 		}
 	}
 	for name, ent := range dir.entries {
 		if !seen[name] {
+			if ent.here {
+				d.appeared = append(d.appeared, ent)
+			}
 			d.gone(ent)
 			d.forget(ent)
 		}

@@ -30,7 +30,7 @@ type discovery struct {
 	polled   map[*directory]struct{}
 	pollAt   time.Time
 	fresh    []*file           // found in this look
-	appeared []*entry          // which lead to some of them
+	appeared []*entry          // which lead to some of them, or to nothing any more
 	skips    map[id]int64      // what start_at end skips of files that cannot be read yet
 	seen     map[*pattern]bool // patterns that an earlier run has looked for
 	warned   map[string]bool   // paths of which the log has told that they cannot be read
@@ -185,6 +185,9 @@ func (d *discovery) hint(dir *directory, name string, event fsnotify.Event) {
 	if child := d.lookAt(dir, name); child != nil && !event.Has(fsnotify.Write) {
 		d.watches.leave(child) // another directory may have come there, even under the same id
 		d.schedule(child, true)
+	}
+	if ent != nil && !ent.here && event.Has(fsnotify.Rename) {
+		d.appeared = append(d.appeared, ent) // not where it is deleted: many may be, one by one
 	}
 	// What a link leads to may have changed with a name that no pattern asks for.
 	if dir.links && ent == nil && !event.Has(fsnotify.Write) {

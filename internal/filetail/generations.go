@@ -27,6 +27,9 @@ func (d *discovery) lookBeside() {
 		for _, ent := range appeared {
 			log := family(ent.path())
 			replaced := ent.file.replaced
+			if !ent.here && ent.path() == log { // others may have come there and gone too
+				replaced = ent.file
+			}
 			if replaced == nil && !d.relatedLocked(log) {
 				continue
 			}

@@ -53,6 +53,34 @@ func TestRenamedChainWhileDown(t *testing.T) {
 	}
 }
 
+// A log is rotated twice before discovery has a look, and then there is none; later one comes and goes the same way. The lock holds discovery up.
+func TestLastGenerationThatComesAndGoesUnseen(t *testing.T) {
+	for _, polling := range []bool{false, true} {
+		t.Run(fmt.Sprint("polling ", polling), func(t *testing.T) {
+			x := byEvents(t, "a.log")
+			x.settings.Polling, x.settings.RotateWait = polling, time.Minute
+			var want []string
+			x.generation(&want, "a.log", 1, 100)
+			x.run().want(want...)
+			x.engine.mu.Lock()
+			x.rename("a.log", "a.log.3")
+			x.generation(&want, "a.log", 101, 200)
+			x.rename("a.log", "a.log.2")
+			x.engine.mu.Unlock()
+			x.want(want...)
+			if !polling { // else nothing tells that one was there, before the next one comes
+				x.engine.mu.Lock()
+				x.generation(&want, "a.log", 201, 300)
+				x.rename("a.log", "a.log.1")
+				x.engine.mu.Unlock()
+				x.want(want...)
+			}
+			x.generation(&want, "a.log", 301, 400)
+			x.want(want...)
+		})
+	}
+}
+
 func TestWriterGoesOnInTheRenamedFile(t *testing.T) {
 	for name, when := range map[string]time.Duration{"new file at once": 0, "new file later": 300 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
