@@ -199,11 +199,13 @@ func (x *tail) followed(name string) {
 	require.NoError(x.t, err)
 	known, err := idOfPath(x.path(name), info)
 	require.NoError(x.t, err)
+	born := bornAt(x.path(name), known)
 	capturetest.WaitFor(x.t, name+" is followed", func() bool {
 		x.engine.mu.Lock()
 		defer x.engine.mu.Unlock()
-		_, stored := x.engine.stored[known]
-		return stored || x.engine.files[known] != nil
+		p, stored := x.engine.stored[known] // it may be of a file that is deleted, as what has the id may be
+		f := x.engine.files[known]
+		return stored && !p.otherThan(born) || f != nil && (f.born == 0 || born == 0 || f.born == born)
 	})
 }
 

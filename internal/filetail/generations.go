@@ -103,7 +103,7 @@ func (d *discovery) missedGeneration(path, name string, since time.Time) {
 	if err != nil || !info.Mode().IsRegular() || info.ModTime().Before(since) {
 		return
 	}
-	if known, err := idOfPath(path, info); err == nil && !d.known(known) {
+	if known, err := idOfPath(path, info); err == nil && !d.known(path, known) {
 		d.unreadable(path, d.followAside(&file{id: known, name: name, path: path}, info))
 	}
 }

@@ -179,3 +179,30 @@ func TestEventGoesOnInACopyWithTheIDOfADeletedFile(t *testing.T) {
 	x.want(want...)
 	require.Zero(t, x.value("otelcol_logcapture_gaps"))
 }
+
+// A generation that comes and goes unseen has the id of one that was read to its end, let go and deleted.
+func TestMissedGenerationWithTheIDOfADeletedFile(t *testing.T) {
+	x := byEvents(t, "a.log")
+	var want []string
+	x.generation(&want, "a.log", 1, 100)
+	x.run().want(want...)
+	x.rename("a.log", "a.log.1")
+	capturetest.WaitFor(t, "the first one is let go", func() bool { return x.engine.watched() == 0 })
+	x.generation(&want, "a.log", 101, 200)
+	x.want(want...)
+	before, err := os.Stat(x.path("a.log.1"))
+	require.NoError(t, err)
+	x.engine.mu.Lock() // holds discovery up
+	require.NoError(t, os.Remove(x.path("a.log.1")))
+	x.rename("a.log", "a.log.2")
+	x.generation(&want, "a.log", 201, 300)
+	after, err := os.Stat(x.path("a.log"))
+	x.rename("a.log", "a.log.1")
+	x.generation(&want, "a.log", 301, 400)
+	x.engine.mu.Unlock()
+	require.NoError(t, err)
+	if !os.SameFile(before, after) {
+		t.Skip("this file system does not give an inode again at once")
+	}
+	x.want(want...)
+}

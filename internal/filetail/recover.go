@@ -148,7 +148,7 @@ func (d *discovery) resumeCompressed(p position, dir string, names map[uint64]st
 			continue
 		}
 		known, err := idOfPath(path, info)
-		if err == nil && !d.known(known) && d.followCopy(&file{id: known, name: p.path, path: path, born: bornAt(path, known)}, info, p) != nil {
+		if err == nil && !d.known(path, known) && d.followCopy(&file{id: known, name: p.path, path: path, born: bornAt(path, known)}, info, p) != nil {
 			return info, path
 		}
 	}
@@ -185,12 +185,16 @@ func (d *discovery) missedGenerations(p position, old fs.FileInfo, dir string, n
 	}
 }
 
-// known says that a file is followed, or was and is done with.
-func (d *discovery) known(known id) bool {
+// known says that the file at a path is followed, or was and is done with.
+func (d *discovery) known(path string, known id) bool {
+	if _, doubt := d.replacedUnseen(known, path); doubt {
+		d.touch(known) // the file is found when the one that had its id has ended
+	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, stored := d.stored[known]
-	return stored || d.files[known] != nil
+	p, stored := d.stored[known]
+	followed := d.files[known] != nil
+	d.mu.Unlock()
+	return followed || stored && (d.ByPath || !p.otherThan(bornAt(path, known)))
 }
 
 // expire forgets positions whose files are gone for long, and the oldest of them where there are too many.
