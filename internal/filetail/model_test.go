@@ -402,10 +402,8 @@ func TestModel(t *testing.T) {
 				{name: "c.log", renamed: true, copied: true},
 				{name: "t.log", renamed: true, truncated: true},
 				{name: "link.log", linked: 1},
-			}
-			if os.Getenv("LOGCAPTURE_MODEL_RECORDS") != "" { // not by default: it still finds records of lines that do not belong together
-				m.logs = append(m.logs, &modelLog{name: "multi.log", multi: true, copied: true, compressed: true},
-					&modelLog{name: "cri.log", cri: true, renamed: true, compressed: true})
+				{name: "multi.log", multi: true, copied: true, compressed: true},
+				{name: "cri.log", cri: true, renamed: true, compressed: true},
 			}
 			require.NoError(t, os.Mkdir(m.path("..1"), 0o700))
 			require.NoError(t, os.WriteFile(m.path("..1/x"), nil, 0o600))
