@@ -131,6 +131,7 @@ func (d *discovery) settle() {
 	for _, f := range fresh {
 		d.linkLocked(f.replaced, f)
 		f.replaced, f.held = nil, false
+		d.idleLocked(f)
 		d.touchLocked(f)
 	}
 }

@@ -2,9 +2,12 @@ package filetail
 
 import (
 	"fmt"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/logcapture/logcapture/internal/capturetest"
 )
 
 // A file may wait for room twice: it was touched and could not be opened again. When it is read at last, the next room is for another one.
@@ -34,6 +37,33 @@ func TestFilesStayOpenWhereThereIsRoomForAll(t *testing.T) {
 			x.write("a.log", "three\n")
 			x.settled()
 			require.EqualValues(t, files, x.engine.opened())
+		})
+	}
+}
+
+// A new log that is open waits for the one before it, which has to be opened first.
+func TestMoreLogsAreRotatedThanCanBeOpen(t *testing.T) {
+	for _, most := range []int{1, 2} {
+		t.Run(fmt.Sprint(most), func(t *testing.T) {
+			x := newTail(t)
+			x.settings.Include = []string{x.dir + "/*.log*"}
+			x.settings.MaxOpenFiles = most
+			const logs, rounds = 6, 20
+			x.run()
+			n := 0
+			for round := range rounds {
+				for i := range logs {
+					name := fmt.Sprintf("%d.log", i)
+					x.write(name, fmt.Sprintf("%d-%d\n", i, 2*round+1))
+					require.NoError(t, os.Rename(x.path(name), x.path(fmt.Sprintf("%s.%d", name, round))))
+					x.write(name, fmt.Sprintf("%d-%d\n", i, 2*round+2))
+					n += 2
+				}
+				capturetest.WaitFor(t, "all lines", func() bool { return x.consumer.Len() >= n })
+			}
+			x.readOut()
+			require.Equal(t, n, x.consumer.Len())
+			x.orderly(logs)
 		})
 	}
 }

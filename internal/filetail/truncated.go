@@ -145,6 +145,7 @@ func (d *discovery) lookAfterCuts() {
 		d.settle()
 		d.mu.Lock()
 		f.held = false
+		d.idleLocked(f)
 		if c.shrunk {
 			f.cut, f.known = true, position{id: f.id} // nothing is known of what it holds now
 		}
