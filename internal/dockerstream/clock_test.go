@@ -1,7 +1,6 @@
 package dockerstream
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -9,14 +8,21 @@ import (
 	"time"
 )
 
-// requireResume delivers a log up to a record and is then stopped, with what is open there; after a start it reads on. Each line comes once.
-func requireResume(t *testing.T, rules Rules, log []record, every, stop int) {
+// readWhole returns the lines of a log that is read by one connection.
+func readWhole(t *testing.T, rules Rules, log []record) []string {
 	t.Helper()
-	var whole got
-	l := newLines(&whole, rules, Window{})
+	var g got
+	l := newLines(&g, rules, Window{})
 	l.Opened(false)
 	feed(t, l, log)
 	l.Flush()
+	return g.lines
+}
+
+// requireResume delivers a log up to a record and is then stopped, with what is open there; after a start it reads on. Each line comes once.
+func requireResume(t *testing.T, rules Rules, log []record, every, stop int) {
+	t.Helper()
+	whole := readWhole(t, rules, log)
 	for _, engine := range engines {
 		var g got
 		l := newLines(&g, rules, Window{})
@@ -29,7 +35,7 @@ func requireResume(t *testing.T, rules Rules, log []record, every, stop int) {
 		feed(t, l, engine.since(log, l.Window()))
 		l.Flush()
 		for s := range Stream(2) {
-			requireEqualLines(t, ofStream(whole.lines, s), ofStream(g.lines, s), engine.name)
+			requireEqualLines(t, ofStream(whole, s), ofStream(g.lines, s), engine.name)
 		}
 	}
 }
@@ -108,53 +114,10 @@ func TestResumeIsExactWhateverComesWhereTheClockIsSetBack(t *testing.T) {
 func requireAnyResume(t *testing.T, rnd *rand.Rand, engine engine, rules Rules, each time.Duration) {
 	t.Helper()
 	log := steppedLog(rnd, each)
-	var whole got
-	l := newLines(&whole, rules, Window{})
-	l.Opened(false)
-	feed(t, l, log)
-	l.Flush()
-	var stored []byte
-	var acked []string
-	for ended, short := false, false; !ended; {
-		var g got
-		l := restore(t, &g, rules, stored)
-		tail := log
-		if rnd.IntN(2) > 0 && !short {
-			tail = log[len(log)-1-rnd.IntN(len(log)):]
-		}
-		l.Opened(len(tail) < len(log))
-		answer := engine.since(tail, l.Window())
-		stop := len(answer)
-		if rnd.IntN(20) > 0 {
-			stop = min(stop, rnd.IntN(3000))
-		}
-		every := 1 + rnd.IntN(300)
-		for _, r := range answer[:stop] {
-			text, whole := strings.CutSuffix(r.text, "\n")
-			piece, before := Piece{Stream: r.stream, Stamp: r.stamp, Open: !whole, Text: []byte(text)}, len(g.lines)
-			repeats := l.Repeats(piece)
-			if short = errors.Is(l.Add(piece), ErrTailShort); short {
-				break
-			}
-			if repeats && len(g.lines) > before {
-				t.Fatal("a piece that repeats has brought a line")
-			}
-			if rnd.IntN(every) == 0 {
-				l.Commit()
-				stored = l.Window().AppendBinary(nil)
-				acked, g.lines = append(acked, g.lines...), nil
-			}
-		}
-		if len(g.gaps) > 0 {
-			t.Fatalf("gaps are told: %v", g.gaps)
-		}
-		if ended = stop == len(answer) && !short; ended {
-			l.Flush()
-			acked = append(acked, g.lines...)
-		}
-	}
+	whole := readWhole(t, rules, log)
+	acked, _ := readInterrupted(t, rnd, engine, rules, log, 3000, 1+rnd.IntN(300))
 	for s := range Stream(2) {
-		requireEqualLines(t, ofStream(whole.lines, s), ofStream(acked, s), engine.name)
+		requireEqualLines(t, ofStream(whole, s), ofStream(acked, s), engine.name)
 	}
 }
 
