@@ -270,14 +270,15 @@ func (x *tail) orderly(files int) {
 	require.Len(x.t, next, files)
 }
 
-// openUnder counts the handles of the process that lead below a directory.
+// openUnder counts the handles of the process that lead below a directory. The directory itself may be open at any time: it
+// is listed again and again.
 func openUnder(t *testing.T, dir string) (n int) {
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Skip("no /proc")
 	}
 	for _, fd := range fds {
-		if path, _ := os.Readlink("/proc/self/fd/" + fd.Name()); strings.HasPrefix(path, dir) {
+		if path, _ := os.Readlink("/proc/self/fd/" + fd.Name()); strings.HasPrefix(path, dir+"/") {
 			n++
 		}
 	}
