@@ -24,7 +24,7 @@ type Rules struct {
 	MaxSize int
 	// DropRest gives up what is beyond MaxSize instead of making it lines of its own.
 	DropRest bool
-	// DropRepeats drops whole lines that come twice with the same stamp: engines up to API 1.41 repeat them when the log rotates.
+	// DropRepeats drops pieces that come twice with the same stamp: engines up to API 1.41 repeat them when the log rotates.
 	DropRepeats bool
 	// Starts and Ends say that a line is the first, or the last, of a record of several lines; nil: each line is a record. Lines that were
 	// split stand alone.
@@ -57,7 +57,7 @@ type Lines struct {
 	streams [2]openLine
 	groups  [2]group
 	newest  [2]int64 // by stream, of this process
-	recent  recent   // lines of this connection, where they may come twice
+	recent  recent   // pieces of this connection, where they may come twice
 
 	pending   map[uint64]int32 // lines that the stream is expected to repeat, 1 more than the index of the first; nil: all is new
 	since     int64            // stamp that it was asked for from
@@ -118,18 +118,22 @@ func (l *Lines) Add(p Piece) error {
 			return ErrTailShort
 		}
 	}
-	l.flushOld(p.Stamp)
+	h := hash(p)
 	s := &l.streams[p.Stream.side()]
+	if l.DropRepeats && l.recent.again(p, h, s.active && l.continues(s, p)) {
+		return nil
+	}
+	l.flushOld(p.Stamp)
 	if s.active && !l.continues(s, p) {
 		l.finish(s, p.Stream)
 	}
 	if !s.active {
-		if err := l.begin(s, p); err != nil {
+		if err := l.begin(s, p, h); err != nil {
 			return err
 		}
 	}
 	if l.come[p.Stream.side()] = true; s.pieces > 0 {
-		s.last = hash(p)
+		s.last = h
 	}
 	s.pieces++
 	s.size = len(p.Text)

@@ -1,7 +1,5 @@
 package dockerstream
 
-import "slices"
-
 // Opened says that a stream begins: anew since Window.Since, or, where bounded is set, with a part of that.
 func (l *Lines) Opened(bounded bool) {
 	since, begun := l.window.Since()
@@ -48,9 +46,9 @@ func (l *Lines) forgotten(p Piece) bool {
 	return l.replaying && p.Stamp < l.window.floor[side] && (!l.passed[side] || p.Stamp == l.window.cut[side])
 }
 
-// begin decides what happens to a line by its first piece.
-func (l *Lines) begin(s *openLine, p Piece) error {
-	*s = openLine{active: true, stamp: p.Stamp, hash: hash(p), known: -1, text: s.text[:0]}
+// begin decides what happens to a line by its first piece, which has the hash h.
+func (l *Lines) begin(s *openLine, p Piece, h uint64) error {
+	*s = openLine{active: true, stamp: p.Stamp, hash: h, known: -1, text: s.text[:0]}
 	side := p.Stream.side()
 	if i := l.pending[s.hash]; i > 0 {
 		s.known = i - 1
@@ -65,16 +63,10 @@ func (l *Lines) begin(s *openLine, p Piece) error {
 		if s.hash == l.window.open[side].hash {
 			l.expect[side] = false // a part of it was delivered
 		}
-		l.remember(s.hash)
 		return nil
 	}
 	switch {
-	case l.forgotten(p):
-		s.drop = true
-		l.remember(s.hash)
-	case l.DropRepeats && !p.Open && p.Stamp <= l.newest[side] && (l.recent.has(s.hash) || l.window.has(s.hash)):
-		s.drop = true
-	case l.partAgain(p, s.hash):
+	case l.forgotten(p), l.DropRepeats && p.Stamp <= l.newest[side] && l.window.has(s.hash), l.partAgain(p, s.hash):
 		s.drop = true
 	case s.hash == l.window.open[side].hash:
 		l.seen, l.expect[side] = true, false // it came before, and was not delivered; what was delivered after it began is still to come
@@ -83,7 +75,6 @@ func (l *Lines) begin(s *openLine, p Piece) error {
 			s.active = false
 			return err
 		}
-		l.remember(s.hash)
 	}
 	return nil
 }
@@ -94,30 +85,6 @@ func (l *Lines) came(side int, stamp int64) {
 	other := 1 - side
 	l.passed[side] = l.passed[side] || stamp >= l.latest[side]
 	l.passed[other] = l.passed[other] || l.latest[other] == 0 && stamp >= l.opened
-}
-
-// maxRecent bounds the lines that are remembered. An engine repeats what it has read of the new file until it notices the rotation a
-// second time: 1,300 lines were seen on a loaded machine.
-const maxRecent = 8192
-
-// recent has the hashes of the lines that came last.
-type recent struct {
-	hashes []uint64
-	next   int // to be overwritten, when there are maxRecent
-}
-
-func (r *recent) has(hash uint64) bool { return slices.Contains(r.hashes, hash) }
-
-func (l *Lines) remember(hash uint64) {
-	r := &l.recent
-	switch {
-	case !l.DropRepeats:
-	case len(r.hashes) < maxRecent:
-		r.hashes = append(r.hashes, hash)
-	default:
-		r.hashes[r.next] = hash
-		r.next = (r.next + 1) % maxRecent
-	}
 }
 
 // partAgain says that the piece is a later part of a line that was delivered as a whole: the first that is left of a line whose beginning
