@@ -1,6 +1,7 @@
 package dockertest
 
 import (
+	"context"
 	"crypto/rand"
 	"strings"
 	"testing"
@@ -130,20 +131,30 @@ func (c *Container) Signal(name string) {
 	c.check("signal", c.cli.ContainerKill(ctx, c.ID, name))
 }
 
-// Pause freezes the container, Unpause lets it go on.
+// Pause freezes all processes of the container.
 func (c *Container) Pause() {
 	c.t.Helper()
-	ctx, cancel := callContext(c.t)
-	defer cancel()
-	c.check("pause", c.cli.ContainerPause(ctx, c.ID))
+	c.insist("pause", c.cli.ContainerPause)
 }
 
 // Unpause is the inverse of Pause.
 func (c *Container) Unpause() {
 	c.t.Helper()
+	c.insist("unpause", c.cli.ContainerUnpause)
+}
+
+// insist does what the engine refuses for a moment: it takes what containerd tells it of a pause for the state, and that can come when the
+// container goes on already.
+func (c *Container) insist(what string, do func(context.Context, string) error) {
+	c.t.Helper()
 	ctx, cancel := callContext(c.t)
 	defer cancel()
-	c.check("unpause", c.cli.ContainerUnpause(ctx, c.ID))
+	err := do(ctx, c.ID)
+	for err != nil && strings.Contains(err.Error(), "paused") && ctx.Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+		err = do(ctx, c.ID)
+	}
+	c.check(what, err)
 }
 
 // Rename gives the container another name.

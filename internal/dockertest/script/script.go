@@ -121,9 +121,16 @@ func AppendLine(b []byte, stream string, run, seq, length int) []byte {
 		b = append(b, ' ')
 	}
 	for i := seq; len(b)-start < length; i++ {
-		b = append(b, byte('a'+i%26))
+		b = append(b, letter(i))
 	}
 	return b
+}
+
+// letter returns the i-th letter of a text that does not repeat itself.
+func letter(i int) byte {
+	x := uint64(i) * 0x9E3779B97F4A7C15 //nolint:gosec // any bits will do
+	x ^= x >> 29
+	return byte('a' + (x*0xBF58476D1CE4E5B9>>40)%26) //nolint:gosec // below 26
 }
 
 // ParseLine splits a numbered line; ok is false when the text is not exactly one, padding included.
@@ -142,7 +149,7 @@ func ParseLine(text string) (stream string, run, seq int, ok bool) {
 		return "", 0, 0, false
 	}
 	for i := range len(pad) {
-		if pad[i] != byte('a'+(seq+i)%26) {
+		if pad[i] != letter(seq+i) {
 			return "", 0, 0, false
 		}
 	}
