@@ -38,13 +38,13 @@ func TestAnythingInAnyOrder(t *testing.T) {
 	} {
 		t.Run(variant, func(t *testing.T) {
 			t.Parallel()
-			block := func(stream, text string) script.Raw {
-				return script.Raw{Stream: stream, Data: []byte(strings.Repeat(text, 500)), Repeat: 66}
+			long := func(stream string) script.Lines {
+				return script.Lines{Stream: stream, Count: 1, Length: 33_000, NoFinalNewline: true}
 			}
 			var steps []script.Step
 			for range 40 {
 				steps = append(steps, script.Lines{Stream: script.Both, Count: 100, PerSecond: 500, Length: 200},
-					block(script.Stderr, "e"), block("", "o"), raw(script.Stderr, "\n"), raw("", "\n"))
+					long(script.Stderr), long(script.Stdout), raw(script.Stderr, "\n"), raw("", "\n"))
 			}
 			c := dockertest.Create(t, dockertest.Spec{Name: name(t), LogOpts: tt.log, Restart: "always", Steps: append(steps, raw("", "open"))})
 			r := newRig(t, func(config *Config) {

@@ -3,6 +3,7 @@ package containerlogreceiver
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,12 +53,17 @@ func rotating(t *testing.T, driver, size, files string, lines int) *dockertest.C
 func awaitEnd(t *testing.T, c *dockertest.Container) {
 	t.Helper()
 	before := ""
+	var logs []dockertest.Entry
+	defer func() {
+		if t.Failed() {
+			t.Logf("the engine has %d lines, the last is %q", len(logs), before)
+		}
+	}()
 	waitFor(t, "the end of the container's lines", func() bool {
 		time.Sleep(250 * time.Millisecond) // each look has the engine read, and unpack, all of the log
-		logs, ended := c.Logs(), false
-		for _, entry := range logs[max(0, len(logs)-500):] { // the other stream may end later
-			ended = ended || entry.Text == "end"
-		}
+		logs = c.Logs()
+		// The other stream may end later, by as much as pipes hold.
+		ended := slices.ContainsFunc(logs, func(entry dockertest.Entry) bool { return entry.Text == "end" })
 		last := logs[len(logs)-1].Text
 		settled := ended && last == before
 		before = last
