@@ -32,10 +32,10 @@ type continuity struct {
 	opened  atomic.Int64 // by the engine's clock: what is older is in the files that were opened
 	doubted atomic.Bool  // what is written now may go to a file that the engine does not look at
 
-	// Of all connections: stamp of the newest line that the engine has and does not give, 0 for none; and of the one behind which they are,
-	// when that was told.
-	hidden atomic.Int64
-	behind int64
+	// Of all connections: stamp of the newest line that the engine has and does not give, 0 for none; and behind which line, and up to where,
+	// lines were told as lost.
+	hidden       atomic.Int64
+	behind, told int64
 }
 
 // mark tells a piece from its neighbours.
@@ -98,6 +98,14 @@ func (c *continuity) add(p dockerstream.Piece, now int64) {
 	}
 }
 
+// toldBehind returns up to where lines were told as lost behind the last one that has come, which has the stamp given; 0 for none.
+func (c *continuity) toldBehind(last int64) int64 {
+	if last != c.behind {
+		return 0
+	}
+	return c.told
+}
+
 // now returns the time by the engine's clock. Of an engine elsewhere it is not known exactly, but rather too late.
 func (st *stream) now(s *session) int64 {
 	if st.f.engine.address.local() {
@@ -121,15 +129,16 @@ func (st *stream) watchOver(s *session, follow bool) {
 // skipped looks whether lines are missing before the piece. What a new connection gives is got by one; what none gives is told as lost.
 func (st *stream) skipped(ctx context.Context, s *session, p dockerstream.Piece) error {
 	c := &st.continuity
-	if c.doubtful(p) && c.last.stamp != st.continuity.behind {
-		missing, err := st.missing(ctx, s, c.last, markOf(p))
+	if c.doubtful(p) {
+		last := max(c.last.stamp, c.done)
+		missing, err := st.missing(ctx, s, c.last, markOf(p), max(c.done, c.toldBehind(last)))
 		switch {
 		case err != nil:
 			return err
 		case missing == inReach:
 			return errSkipped
 		case missing == outOfReach:
-			st.unreadable(ctx, max(c.last.stamp, c.done), p.Stamp)
+			st.unreadable(ctx, last, p.Stamp)
 		}
 	}
 	c.add(p, st.now(s))
@@ -145,8 +154,8 @@ const (
 	outOfReach         // lines behind a damaged one, at which such a request ends
 )
 
-// missing asks the engine what it has between two pieces. What cannot be found any more counts as nothing.
-func (st *stream) missing(ctx context.Context, s *session, before, next mark) (missing, error) {
+// missing asks the engine what it has between two pieces, that is newer than done. What cannot be found any more counts as nothing.
+func (st *stream) missing(ctx context.Context, s *session, before, next mark, done int64) (missing, error) {
 	st.waiting.CompareAndSwap(0, st.f.elapsed(time.Now())) // the connection is not read meanwhile
 	if err := st.f.lookBacks.Acquire(ctx, 1); err != nil {
 		return nothing, err
@@ -160,7 +169,7 @@ func (st *stream) missing(ctx context.Context, s *session, before, next mark) (m
 			return nothing, nil
 		case err != nil:
 			return nothing, err
-		case e.next && (e.last == before || e.last != mark{} && e.last.stamp <= st.continuity.done):
+		case e.next && (e.last == before || e.last != mark{} && e.last.stamp <= done):
 			return nothing, nil
 		case e.next && e.before:
 			return inReach, nil
@@ -235,7 +244,6 @@ func (st *stream) tellHidden(ctx context.Context, s *session, to int64) error {
 	}
 	st.source = st.f.sourceOf(st.c, s)
 	st.batch.Observe(time.Now())
-	st.continuity.behind = st.last.Load()
-	st.unreadable(ctx, st.continuity.behind, to)
+	st.unreadable(ctx, st.last.Load(), to)
 	return st.deliver(ctx)
 }

@@ -203,8 +203,16 @@ func (st *stream) emit(line dockerstream.Line) {
 	st.batch.Add(st.source, &record)
 }
 
-// gap puts a record in the place of lines that are lost: the log was rotated or deleted before they could be read.
+// gap puts a record in the place of lines that are lost: the log was rotated or deleted before they could be read. What was told of them
+// before is not told again.
 func (st *stream) gap(from, to int64) {
+	c := &st.continuity
+	told := c.toldBehind(from)
+	if told >= to {
+		return
+	}
+	c.behind, c.told = from, to
+	from = max(from, told)
 	attributes := pcommon.NewMap()
 	attributes.PutStr("log.gap.from", stamp(from))
 	attributes.PutStr("log.gap.to", stamp(to))

@@ -97,6 +97,17 @@ func (r *rig) stop() {
 	require.NoError(r.t, r.telemetry.Shutdown(ctx))
 }
 
+// gapOf returns the stamps between which a gap record says that lines are lost.
+func gapOf(t *testing.T, record capturetest.Record) (from, to string) {
+	t.Helper()
+	attributes := record.Log.Attributes()
+	first, ok := attributes.Get("log.gap.from")
+	require.True(t, ok)
+	last, ok := attributes.Get("log.gap.to")
+	require.True(t, ok)
+	return first.Str(), last.Str()
+}
+
 // records returns what came of a container, in order.
 func (r *rig) records(id string) (records []capturetest.Record) {
 	for _, record := range r.consumer.Records() {

@@ -237,14 +237,13 @@ func testRetentionOverrunIsReported(t *testing.T) {
 		after = after[len(after)-len(kept):] // files that were held open had more
 	}
 	require.Equal(t, kept, after, "all that the engine still has follows the gap")
-	from, _ := last.Log.Attributes().Get("log.gap.from")
-	to, _ := last.Log.Attributes().Get("log.gap.to")
+	from, to := gapOf(t, last)
 	newest := ""
 	for _, line := range before {
 		newest = max(newest, strings.Fields(line)[0])
 	}
-	require.Equal(t, newest, from.Str())
-	require.Equal(t, first, to.Str())
+	require.Equal(t, newest, from)
+	require.Equal(t, first, to)
 	r.stop()
 }
 
