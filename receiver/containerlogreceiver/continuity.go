@@ -163,8 +163,13 @@ func (st *stream) missing(ctx context.Context, s *session, before, next mark, do
 	defer st.f.lookBacks.Release(1)
 	more := false
 	for _, tail := range []string{"64", "4096", "32768", allOfIt} {
+		if tail != allOfIt && st.tailless.Load() == s {
+			continue
+		}
 		e, err := st.lookBack(ctx, s, tail, before, next)
 		switch {
+		case errors.Is(err, errTailless):
+			continue
 		case errors.Is(refine(err), errGone): // it is being removed: the connection has all that there still is
 			return nothing, nil
 		case err != nil:
@@ -196,33 +201,50 @@ type ending struct {
 
 // lookBack reads the end of the log up to the second of two pieces.
 func (st *stream) lookBack(ctx context.Context, s *session, tail string, before, next mark) (e ending, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	body, err := s.logs(ctx, st.c.id, container.LogsOptions{ShowStdout: st.own.stdout, ShowStderr: st.own.stderr, Timestamps: true, Tail: tail})
-	if err != nil {
-		return e, err
-	}
-	defer body.Close()
-	decoder := dockerstream.NewDecoder(body)
-	for {
-		piece, err := decoder.Next()
-		var message *dockerstream.EngineError
-		if errors.Is(err, io.EOF) || errors.As(err, &message) {
-			return e, nil
-		}
-		if err != nil {
-			return e, err
-		}
-		here := markOf(piece)
-		if here == next {
-			e.next = true
-			return e, nil
-		}
-		if here.stamp >= st.continuity.since {
+	err = st.look(ctx, s, container.LogsOptions{Tail: tail}, func(p dockerstream.Piece) bool {
+		here := markOf(p)
+		e.next = here == next
+		if !e.next && here.stamp >= st.continuity.since {
 			e.last = here
 			e.before = e.before || here == before
 		}
+		return !e.next
+	})
+	return e, err
+}
+
+// errTailless says that an engine did not answer who asks for the end of a log. Docker 28 looks for it where it would be, had a log not been
+// truncated, and finds nothing, until the log is opened anew; who asks for all of it gets what there is.
+var errTailless = errors.New("the engine does not give the end of the log")
+
+// look asks for the log once more, and reads it up to the piece for which more returns false.
+func (st *stream) look(ctx context.Context, s *session, options container.LogsOptions, more func(dockerstream.Piece) bool) error {
+	const soon = 5 * time.Second // a tail is quick
+	limit, tail := callTimeout, options.Tail != allOfIt && !s.oldAPI
+	if tail {
+		limit = soon
 	}
+	request, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	options.ShowStdout, options.ShowStderr, options.Timestamps = st.own.stdout, st.own.stderr, true
+	body, err := s.logs(request, st.c.id, options)
+	if err == nil {
+		defer body.Close()
+		for decoder, goesOn := dockerstream.NewDecoder(body), true; goesOn && err == nil; {
+			var piece dockerstream.Piece
+			var message *dockerstream.EngineError
+			if piece, err = decoder.Next(); err == nil {
+				goesOn = more(piece)
+			} else if errors.Is(err, io.EOF) || errors.As(err, &message) {
+				return nil
+			}
+		}
+	}
+	if tail && request.Err() != nil && ctx.Err() == nil {
+		st.tailless.Store(s)
+		return errTailless
+	}
+	return err
 }
 
 // unreadable tells of lines that are in the engine's file and that it does not give: behind a damaged line, it does not see them.

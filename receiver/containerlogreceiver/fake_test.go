@@ -50,6 +50,7 @@ type fakeContainer struct {
 	options                 map[string]string // of the log driver
 	leaky                   bool              // follows leave out every other record that comes while they are open
 	deaf                    int               // follows opened up to this record give nothing behind it
+	truncated               int               // so many records were cut off by hand, see [errTailless]; 0: none
 }
 
 // breaks is a status: the connection is closed before an answer, as by an engine that is killed.
@@ -323,11 +324,20 @@ func (e *fakeEngine) serveLogs(w http.ResponseWriter, r *http.Request, c *fakeCo
 	query := r.URL.Query()
 	follow := query.Get("follow") == "1"
 	e.mu.Lock()
-	next := 0
+	next := c.truncated
 	if n, err := strconv.Atoi(query.Get("tail")); err == nil {
 		next = max(0, len(c.log)-n)
+		if c.truncated > 0 {
+			e.mu.Unlock()
+			flush(w)
+			<-r.Context().Done()
+			return
+		}
 	}
 	deaf, old := c.deaf, len(c.log)
+	if c.truncated > 0 {
+		deaf = old
+	}
 	e.mu.Unlock()
 	since := parseSince(query.Get("since"))
 	if !e.podman {

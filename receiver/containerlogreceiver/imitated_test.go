@@ -3,6 +3,7 @@ package containerlogreceiver
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -171,6 +172,36 @@ func TestLinesThatTheEngineHidesAreTold(t *testing.T) {
 	e.change(func() { c.deaf = 0 })
 	e.write(c, "four")
 	waitFor(t, "the last line", func() bool { bodies := r.bodies(c); return bodies[len(bodies)-1] == "four" })
+	r.stop()
+}
+
+// A log that was truncated by hand, of an engine as Docker 28: what is written to it comes with the checks, also over a restart of ours.
+func TestTruncatedLogWhoseEndIsNotGiven(t *testing.T) {
+	t.Parallel()
+	e := newFakeEngine(t, nil)
+	r := newFakeRig(t, e, func(c *Config) { c.IdleCheckInterval = 100 * time.Millisecond })
+	r.start()
+	c := e.run(&fakeContainer{options: map[string]string{"max-size": "1k"}})
+	var want []string
+	say := func(from, to int) {
+		for i := from; i <= to; i++ {
+			want = append(want, fmt.Sprintf("line %d", i))
+			e.write(c, want[len(want)-1])
+		}
+	}
+	say(1, 10)
+	r.awaitLines(c.id, 10)
+	e.change(func() { c.truncated = 10 })
+	say(11, 20)
+	r.awaitLines(c.id, 20)
+	say(21, 30)
+	r.awaitLines(c.id, 30)
+	r.stop()
+	say(31, 40)
+	r.start()
+	waitFor(t, "the last line", func() bool { bodies := r.bodies(c); return bodies[len(bodies)-1] == "line 40" })
+	lines := slices.DeleteFunc(r.bodies(c), func(body string) bool { return strings.HasPrefix(body, "log lines between") }) // nobody knows what was cut off
+	require.Equal(t, want, lines)
 	r.stop()
 }
 

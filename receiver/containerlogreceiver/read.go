@@ -76,7 +76,7 @@ func (st *stream) options(ctx context.Context, s *session, try int) (container.L
 		st.c.mu.Unlock()
 	}
 	known := st.lines.Window().Lines() > 0
-	if (known || skips) && try < len(tails) && !s.podman { // whose tail mixes the pieces of long lines
+	if (known || skips) && try < len(tails) && st.tailless.Load() != s && !s.podman { // whose tail mixes the pieces of long lines
 		options.Tail = strconv.Itoa(tails[try])
 	}
 	if skips && (try > 0 || !known) {

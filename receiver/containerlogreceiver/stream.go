@@ -52,6 +52,7 @@ type stream struct {
 	active    atomic.Int64                          // when the log was opened or something came last, as [follower.elapsed]; 0: it is not open
 	fed       atomic.Bool                           // a piece has come since it was opened
 	last      atomic.Int64                          // stamp of the last piece
+	tailless  atomic.Pointer[session]               // in it, the engine did not give the end of this log (see [errTailless])
 
 	log     atomic.Pointer[jsonfile.Log] // while it is read from its file
 	resting atomic.Bool                  // nothing has come to the file for some time
@@ -225,6 +226,9 @@ func (st *stream) round(ctx context.Context, s *session) error {
 	fresh := now.starts != st.starts // of this run nothing was read
 	st.starts = now.starts
 	st.whole = st.whole && !fresh
+	if fresh {
+		st.tailless.Store(nil)
+	}
 	if now.gone {
 		return errGone
 	}

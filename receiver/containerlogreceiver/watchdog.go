@@ -89,15 +89,10 @@ func (st *stream) idle(now time.Time, d time.Duration) bool {
 // check asks for the newest piece of a container's log and closes the connection if that did not give it. What two connections did not give is
 // told as lost.
 func (f *follower) check(ctx context.Context, st *stream, k *checks) {
-	const (
-		limit = 10 * time.Second
-		late  = 500 * time.Millisecond // a line may just be on its way
-	)
+	const late = 500 * time.Millisecond // a line may just be on its way
 	s := f.engine.current.Load()
 	before := st.last.Load()
-	request, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	newest, err := st.newest(request, s)
+	newest, err := st.newest(ctx, s)
 	if err != nil || newest <= before {
 		return // what is wrong with the engine shows elsewhere
 	}
@@ -116,15 +111,18 @@ func (f *follower) check(ctx context.Context, st *stream, k *checks) {
 	st.close(errDead)
 }
 
-// newest returns the stamp of the last piece of a container's log, 0 where there is none.
-func (st *stream) newest(ctx context.Context, s *session) (int64, error) {
-	body, err := s.logs(ctx, st.c.id, container.LogsOptions{
-		ShowStdout: st.own.stdout, ShowStderr: st.own.stderr, Timestamps: true, Tail: "1",
-	})
-	if err != nil {
-		return 0, err
+// newest returns the stamp of the last piece of a container's log, 0 where there is none, or none behind the last one that came.
+func (st *stream) newest(ctx context.Context, s *session) (newest int64, err error) {
+	take := func(p dockerstream.Piece) bool {
+		newest = max(newest, p.Stamp)
+		return true
 	}
-	defer body.Close()
-	piece, err := dockerstream.NewDecoder(body).Next()
-	return piece.Stamp, err
+	err = errTailless
+	if st.tailless.Load() != s {
+		err = st.look(ctx, s, container.LogsOptions{Tail: "1"}, take)
+	}
+	if errors.Is(err, errTailless) {
+		err = st.look(ctx, s, container.LogsOptions{Tail: allOfIt, Since: engineTime(st.last.Load())}, take)
+	}
+	return newest, err
 }
