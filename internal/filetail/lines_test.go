@@ -124,7 +124,7 @@ func TestDeletedFileOfManyBatchesIsReadToItsEnd(t *testing.T) {
 		return errors.New("not yet")
 	})
 	x.run()
-	capturetest.WaitFor(t, "the file is open", func() bool { return x.engine.opened() == 1 })
+	x.followed("a.log") // and open: there is room for it
 	require.NoError(t, os.Remove(x.path("a.log")))
 	removed.Store(true)
 	capturetest.WaitFor(t, "all lines", func() bool { return x.consumer.Len() == count+1 })
