@@ -290,7 +290,7 @@ func TestEventGoesOnWhereItsLogWasEmptyAtTheStop(t *testing.T) {
 func TestEventGoesOnInACopyThatWasNeverSeenInItsLog(t *testing.T) {
 	restarted(t, func(t *testing.T, x *tail, again func()) {
 		x.settings.Include = []string{x.path("a.log*")}
-		x.settings.RotateWait = 100 * time.Millisecond // the copy waits for it
+		x.settings.RotateWait = 3 * time.Second // the copy waits for it, and must not while this test makes it
 		x.settings.Text.Multiline = multiline(t, `^\d+ `, true, false)
 		x.write("a.log", "1 first\n2 begins\n")
 		x.run().want("1 first")
