@@ -55,14 +55,14 @@ func TestAppendsAreReadAtOnce(t *testing.T) {
 		began := time.Now()
 		x.write("a.log", fmt.Sprintln(i))
 		for x.consumer.Len() < i+2 {
-			require.Less(t, time.Since(began), 10*time.Second)
+			require.Less(t, time.Since(began), capturetest.Patience)
 			time.Sleep(50 * time.Microsecond)
 		}
 		latencies = append(latencies, time.Since(began))
 	}
 	slices.Sort(latencies)
 	t.Logf("p50 %s, p99 %s", latencies[100], latencies[198])
-	require.Less(t, latencies[20], 20*time.Millisecond) // most of them on a machine that has nothing else to do
+	require.Less(t, latencies[20], 100*time.Millisecond) // most of them far sooner on a machine that has nothing else to do
 }
 
 func TestDirectoriesAppearVanishAndComeBack(t *testing.T) {

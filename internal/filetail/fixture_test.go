@@ -87,7 +87,7 @@ func (x *tail) run() *tail {
 
 func (x *tail) stop() {
 	x.t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.t.Context()), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.t.Context()), capturetest.Patience)
 	defer cancel()
 	require.NoError(x.t, x.engine.Shutdown(ctx))
 }
@@ -149,7 +149,7 @@ func (x *tail) rename(from, to string) {
 // want waits until exactly these bodies have come, in this order.
 func (x *tail) want(bodies ...string) {
 	x.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(capturetest.Patience)
 	for x.consumer.Len() < len(bodies) && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}

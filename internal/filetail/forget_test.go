@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/logcapture/logcapture/internal/capturetest"
 )
 
 // What is remembered of files that are gone is a function of their number up to a bound, and of time up to a day.
@@ -35,7 +37,5 @@ func TestPositionsOfGoneFilesAreBoundedByNumberAndAge(t *testing.T) {
 // settledOnce waits for the first look.
 func (x *tail) settledOnce() {
 	x.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); x.looks() == 0; time.Sleep(time.Millisecond) {
-		require.True(x.t, time.Now().Before(deadline))
-	}
+	capturetest.WaitFor(x.t, "the first look", func() bool { return x.looks() > 0 })
 }

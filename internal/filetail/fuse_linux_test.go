@@ -29,7 +29,7 @@ func userspace(t *testing.T, dir string) (mounted string, unmount func()) {
 	require.NoError(t, server.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Wait() }()
-	for deadline := time.Now().Add(20 * time.Second); tellsChanges(mounted); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(capturetest.Patience); tellsChanges(mounted); time.Sleep(time.Millisecond) {
 		select {
 		case err := <-ended:
 			t.Skip("file systems in user space cannot be mounted: ", err)

@@ -22,7 +22,7 @@ const childEnv = "LOGCAPTURE_FILETAIL_CHILD"
 // inChild runs the test of that name in a process of its own, whose limits are its own too. It returns what the process has said.
 func inChild(t *testing.T, name, value string, namespace bool) string {
 	t.Helper()
-	child := exec.Command(os.Args[0], "-test.run=^"+name+"$", "-test.v", "-test.timeout=120s")
+	child := exec.Command(os.Args[0], "-test.run=^"+name+"$", "-test.v", "-test.timeout=5m")
 	child.Env = append(os.Environ(), childEnv+"="+value)
 	if namespace {
 		child.SysProcAttr = &syscall.SysProcAttr{
@@ -261,7 +261,7 @@ func TestOverlayIsPolled(t *testing.T) {
 	if out, err := exec.Command("unshare", "-Urm", "true").CombinedOutput(); err != nil {
 		t.Skipf("no namespaces: %v %s", err, out)
 	}
-	child := exec.Command("unshare", "-Urm", os.Args[0], "-test.run=^TestOverlayChild$", "-test.v", "-test.timeout=60s")
+	child := exec.Command("unshare", "-Urm", os.Args[0], "-test.run=^TestOverlayChild$", "-test.v", "-test.timeout=5m")
 	child.Env = append(os.Environ(), childEnv+"=overlay")
 	out, err := child.CombinedOutput()
 	require.NoError(t, err, "%s", out)

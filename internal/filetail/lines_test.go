@@ -41,7 +41,7 @@ func (x *tail) marked() (all []string) {
 // wantMarked is want with marks.
 func (x *tail) wantMarked(bodies ...string) {
 	x.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(capturetest.Patience)
 	for x.consumer.Len() < len(bodies) && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
