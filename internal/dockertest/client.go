@@ -23,7 +23,7 @@ const callTimeout = 60 * time.Second
 func Client(t testing.TB) *client.Client {
 	t.Helper()
 	cli := newClient(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
 	defer cancel()
 	if _, err := cli.Ping(ctx); err != nil {
 		Unavailable(t, "no Docker Engine answers at %s: %v", cli.DaemonHost(), err)

@@ -1,7 +1,9 @@
 package dockertest
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,7 +43,7 @@ func TestContainerWritesAndEndsAsTold(t *testing.T) {
 		script.Raw{Data: []byte("part")},
 		script.Exit{Code: 3},
 	}})
-	if code := c.WaitExit(10 * time.Second); code != 3 {
+	if code := c.WaitExit(time.Minute); code != 3 {
 		t.Fatalf("exit code %d, want 3", code)
 	}
 	entries := c.Logs()
@@ -64,9 +66,9 @@ func TestOpenLastLineIsNotJoinedWithTheNextRun(t *testing.T) {
 		script.Lines{Count: 1, NoFinalNewline: true}, script.Lines{Stream: script.Stderr, Count: 1}, script.Wait{Signal: "TERM"},
 	}})
 	waitLines(t, c, 1) // the engine keeps the open line to itself until it ends
-	c.Restart(5)
+	c.Restart(30)
 	waitLines(t, c, 3)
-	c.Stop(5)
+	c.Stop(30)
 	if got, want := texts(c.Logs(), script.Stdout), []string{"stdout-1-1", "stdout-2-1"}; !reflect.DeepEqual(got, want) {
 		t.Fatalf("got %q, want %q", got, want)
 	}
@@ -75,11 +77,11 @@ func TestOpenLastLineIsNotJoinedWithTheNextRun(t *testing.T) {
 func TestNumbersResumeOverRestartsInTheMiddle(t *testing.T) {
 	t.Parallel()
 	c := Run(t, Spec{Steps: []script.Step{
-		script.Lines{Stream: script.Both, Count: 2000, PerSecond: 500, Resume: true}, script.Wait{Signal: "TERM"},
+		script.Lines{Stream: script.Both, Count: 2000, PerSecond: 250, Resume: true}, script.Wait{Signal: "TERM"},
 	}})
 	for range 3 {
 		waitLines(t, c, min(len(c.Logs())+10, 4000)) // a busy machine may be through before the last restart
-		c.Restart(5)
+		c.Restart(30)
 	}
 	waitLines(t, c, 4000)
 	entries := c.Logs()
@@ -102,7 +104,7 @@ func TestNumbersResumeOverRestartsInTheMiddle(t *testing.T) {
 func TestTTYIsReadWithoutFrames(t *testing.T) {
 	t.Parallel()
 	c := Run(t, Spec{TTY: true, Steps: []script.Step{script.Lines{Stream: script.Both, Count: 2}}})
-	c.WaitExit(10 * time.Second)
+	c.WaitExit(time.Minute)
 	want := []string{"stdout-1-1", "stderr-1-1", "stdout-1-2", "stderr-1-2"}
 	if got := texts(c.Logs(), script.Stdout); !reflect.DeepEqual(got, want) {
 		t.Fatalf("got %q, want %q", got, want)
@@ -144,8 +146,8 @@ func TestSignalsPauseRenameAndCrashLoop(t *testing.T) {
 	c.Rename(Unique("dockertest-renamed"))
 	c.Signal("USR1")
 	waitLines(t, c, 2)
-	c.Stop(5)
-	if code := c.WaitExit(time.Second); code != 3 {
+	c.Stop(30)
+	if code := c.WaitExit(time.Minute); code != 3 {
 		t.Errorf("exit code %d", code)
 	}
 	if got := texts(c.Logs(), script.Stdout); !reflect.DeepEqual(got, []string{"stdout-1-1", "stdout-1-2", "BYE"}) {
@@ -170,7 +172,7 @@ func TestContainersAreGoneAfterTheTest(t *testing.T) {
 		ids["removed by the engine"] = removed.ID
 	})
 	for name, id := range ids {
-		deadline := time.Now().Add(5 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		for {
 			_, err := cli.ContainerInspect(context.Background(), id)
 			if err != nil {
@@ -265,40 +267,65 @@ func TestEngineOfAKilledTest(t *testing.T) {
 		if err := os.WriteFile(told, []byte(engine.dir), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		process, err := os.FindProcess(os.Getpid())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Fatal(process.Kill())
+		_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed, or its parent has ended
+		return
 	}
 	t.Parallel()
 	told := filepath.Join(t.TempDir(), "dir")
 	cmd := exec.Command(os.Args[0], "-test.run=^TestEngineOfAKilledTest$")
 	cmd.Env = append(os.Environ(), "DOCKERTEST_CHILD="+told)
-	out, _ := cmd.CombinedOutput()
-	dir, err := os.ReadFile(told)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		Unavailable(t, "the child could not start an engine: %s", out)
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	var dir []byte
+	for len(dir) == 0 {
+		select {
+		case err := <-ended:
+			Unavailable(t, "the child could not start an engine: %v\n%s", err, &out)
+		case <-time.After(10 * time.Millisecond):
+		}
+		dir, _ = os.ReadFile(told)
 	}
 	killed := &Engine{t: t, dir: string(dir)}
-	if len(killed.processes()) < 3 {
-		t.Fatalf("nothing was left behind: %v", killed.processes())
+	// As long as it lives: from then on any test, of another package too, takes away what it has left behind.
+	running := killed.processes()
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if len(running) < 3 {
+		t.Fatalf("the child has no engine with a container: %v", running)
 	}
 	NewEngine(t, EngineSettings{})
-	if left := killed.processes(); len(left) > 0 {
-		t.Errorf("processes of the killed test's engine: %v", left)
+	deadline := time.Now().Add(time.Minute) // for one that had begun before
+	for len(killed.processes()) > 0 || exists(killed.dir) {
+		if time.Now().After(deadline) {
+			t.Fatalf("of the killed test's engine there are processes %v, folder %t", killed.processes(), exists(killed.dir))
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
-	if _, err := os.Stat(killed.dir); !os.IsNotExist(err) {
-		t.Errorf("folder of the killed test's engine: %v", err)
-	}
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func waitLines(t *testing.T, c *Container, n int) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for len(c.Logs()) < n {
 		if time.Now().After(deadline) {
-			t.Fatalf("the engine has %d lines after 30 s, want %d", len(c.Logs()), n)
+			t.Fatalf("the engine has %d lines after a minute, want %d", len(c.Logs()), n)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -232,7 +232,7 @@ func (e *Engine) remove() {
 		_ = e.cmd.Wait()
 	}
 	// The containers' processes survive a kill, and one that is killed may be replaced by its parent: until none is left.
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(engineTimeout)
 	for pids := e.processes(); len(pids) > 0; pids = e.processes() {
 		for _, pid := range pids {
 			if process, err := os.FindProcess(pid); err == nil {
