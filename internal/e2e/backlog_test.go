@@ -178,13 +178,22 @@ func TestBacklogIsReadInBoundedMemory(t *testing.T) {
 	captured(t, lines, total/50)
 
 	sink.behave(behaviour{refuse: codes.Unavailable})
+	inflight := 0
+	eventually(t, readyLimit, "as much in flight as may be", func() string {
+		before := inflight
+		time.Sleep(500 * time.Millisecond)
+		if inflight = c.metric(t, "inflight_bytes", ""); inflight == before {
+			return ""
+		}
+		return fmt.Sprintf("%d bytes, %d before", inflight, before)
+	})
 	slow := memory.take()
 	time.Sleep(outage(t)) // what is tested is what happens meanwhile
 	away := memory.take()
 	if n := c.metric(t, "records_dropped", ""); n != 0 {
 		t.Errorf("%d records were dropped", n)
 	}
-	inflight := c.metric(t, "inflight_bytes", "")
+	inflight = c.metric(t, "inflight_bytes", "")
 	before, begin := lines.count(), time.Now()
 	sink.behave(behaviour{})
 	lines.complete(t, completionLimit+time.Duration(size.bytes>>20)*time.Second/4)

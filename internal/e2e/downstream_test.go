@@ -41,6 +41,7 @@ func TestPermanentErrorsAreCountedAndToldOnce(t *testing.T) {
 		rejected.Add(int64(logs.LogRecordCount()))
 		return codes.InvalidArgument
 	}})
+	c.goesOn(t, 100) // and what was judged before is told
 	told := strings.Count(c.col.log(), "Records dropped")
 	c.goesOn(t, 300)
 	c.sink.behave(behaviour{})
@@ -149,6 +150,7 @@ func TestMemoryLimiterMakesReadingWait(t *testing.T) {
 		}
 		return "none"
 	})
+	c.goesOn(t, 300) // and what had passed before the limiter refused has come
 	taken := c.lines.count()
 	c.goesOn(t, 300)
 	if n := c.lines.count(); n != taken {

@@ -255,7 +255,7 @@ func export(t *testing.T, addr, body string) error {
 	log.Body().SetStr(body)
 	log.Attributes().PutStr("log.iostream", "stderr")
 	log.SetTimestamp(1_700_000_000_123_456_789)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), readyLimit)
 	defer cancel()
 	_, err = plogotlp.NewGRPCClient(conn).Export(ctx, plogotlp.NewExportRequestFromLogs(logs))
 	return err
@@ -308,7 +308,7 @@ func TestSinkHangsUntilItIsChanged(t *testing.T) {
 	s.behave(behaviour{hang: true})
 	answered := make(chan error)
 	go func() { answered <- export(t, s.addr, "x") }()
-	eventually(t, 5*time.Second, "request", func() string {
+	eventually(t, readyLimit, "request", func() string {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.requests == 0 {
