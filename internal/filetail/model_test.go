@@ -369,7 +369,7 @@ func (m *model) finish() {
 		}
 		return names
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(missing()) > 0; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(capturetest.Patience); len(missing()) > 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			m.t.Fatalf("lines are lost: %v\n%s", missing(), strings.Join(m.trace, "\n"))
 		}

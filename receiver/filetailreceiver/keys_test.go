@@ -79,7 +79,7 @@ func (x *rig) keepWriting(name, text string) []string {
 	x.t.Helper()
 	first := -1
 	for i := 0; first < 0; i++ {
-		require.Less(x.t, i, 1000, "nothing comes")
+		require.Less(x.t, i, 3000, "nothing comes")
 		x.write(name, fmt.Sprintf("%s %d\n", text, i))
 		time.Sleep(20 * time.Millisecond)
 		first = slices.IndexFunc(x.Bodies(), func(body string) bool { return strings.HasPrefix(body, text) })
