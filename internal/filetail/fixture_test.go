@@ -50,7 +50,7 @@ func newTail(t *testing.T) *tail {
 	x.settings = Settings{
 		Include:      []string{filepath.Join(x.dir, "*.log")},
 		PollInterval: 2 * time.Millisecond,
-		RotateWait:   50 * time.Millisecond,
+		RotateWait:   time.Second, // no pause of a busy machine is that long
 		MaxLogSize:   1 << 20,
 
 		FileAttributes: FileAttributes{Name: true},

@@ -475,7 +475,7 @@ func TestLineOfACRIFileGoesOnInTheNextFile(t *testing.T) {
 func TestRotatedWhileDownInsideOfALineOfACRIFile(t *testing.T) {
 	x := newTail(t)
 	x.settings.Text.Format = lineformat.CRI
-	x.settings.Text.FlushPeriod = time.Minute
+	x.settings.RotateWait, x.settings.Text.FlushPeriod = time.Minute, time.Minute
 	x.write("0.log", cri("stdout", "F", "one")+cri("stdout", "P", "begins, "))
 	x.run().want("one")
 	x.settled()

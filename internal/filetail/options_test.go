@@ -127,6 +127,7 @@ func TestCorruptCompressedFileHarmsNoOther(t *testing.T) {
 
 func TestManyShortLivedFilesLeaveABoundedStore(t *testing.T) {
 	x := newTail(t)
+	x.settings.RotateWait = 50 * time.Millisecond // all is read before it is deleted
 	x.run().looked()
 	const files = 2000
 	for i := range files {
