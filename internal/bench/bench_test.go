@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.uber.org/goleak"
+	"go.yaml.in/yaml/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
@@ -23,7 +25,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestDataIsAsManyDifferentLinesAsItSays(t *testing.T) {
-	for _, d := range []data{{files: 3, line: 200}, {format: formatCRI, files: 1, line: 200}, {format: formatDocker, files: 1, line: 1 << 10, mark: 10}} {
+	for _, d := range []data{
+		{files: 3, line: 200}, {format: formatCRI, files: 1, line: 200}, {format: formatDocker, files: 1, line: 1 << 10, mark: 10}, {format: formatJSON, files: 1, line: 200},
+	} {
 		dir := t.TempDir()
 		if err := d.write(dir, 100_000); err != nil {
 			t.Fatal(err)
@@ -54,6 +58,45 @@ func TestDataIsAsManyDifferentLinesAsItSays(t *testing.T) {
 		}
 		if d.format == formatDocker && bytes.Count(all, []byte("KEEP")) != (len(lines)+9)/10 {
 			t.Errorf("%d of %d lines are marked, want every 10th", bytes.Count(all, []byte("KEEP")), len(lines))
+		}
+	}
+}
+
+func TestTextsOfJSONAreObjectsOfOneSize(t *testing.T) {
+	d := data{format: formatJSON, files: 1, line: 200, mark: 3}
+	for n := range int64(16) {
+		text := d.text(0, n)
+		var members map[string]any
+		if err := json.Unmarshal([]byte(text), &members); err != nil || len(text) != d.line || len(members) != 5 {
+			t.Errorf("%s: %d bytes, %d members: %v", text, len(text), len(members), err)
+		}
+		if (members["level"] == "KEEP") != (n%3 == 0) {
+			t.Errorf("line %d has level %v", n, members["level"])
+		}
+	}
+}
+
+func TestPeersOfAShapeKnowItsFormat(t *testing.T) {
+	known := peers()
+	for _, s := range shapes() {
+		for _, name := range s.peers {
+			p := known[name]
+			if p.name != name {
+				t.Errorf("%s: no peer %q", s.name, name)
+			}
+			if s.data.format != formatRaw && p.formats[s.data.format] == nil {
+				t.Errorf("%s: %s would read lines of %s as they are", s.name, name, s.data.format)
+			}
+			if s.data.format != formatJSON {
+				continue
+			}
+			config, err := yaml.Marshal(p.pipeline(&s.data, "/", nil).receiver)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(config, []byte("json_parser")) == (p.processors[formatJSON] != nil) {
+				t.Errorf("%s: %s has to parse JSON once", s.name, name)
+			}
 		}
 	}
 }

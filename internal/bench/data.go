@@ -14,6 +14,7 @@ const (
 	formatRaw    = ""
 	formatCRI    = "cri"
 	formatDocker = "docker"
+	formatJSON   = "cri+json" // the text is a JSON object, whose members become attributes
 )
 
 // data is what a shape reads: lines of text in files.
@@ -73,12 +74,12 @@ func (d *data) writeFile(name string, file int, lines int64) error {
 	return w.Flush()
 }
 
-// append adds one line. Every 8th has quotes, which docker's format has to escape.
+// append adds one line. Every 8th has quotes, which docker's format and JSON have to escape.
 func (d *data) append(p []byte, file int, n int64) []byte {
 	text := d.text(file, n)
 	stamp := fmt.Sprintf("2026-01-02T%02d:%02d:%02d.%09dZ", n/3_600_000%24, n/60_000%60, n/1000%60, n%1000*1_000_003)
 	switch d.format {
-	case formatCRI:
+	case formatCRI, formatJSON:
 		p = append(p, stamp...)
 		p = append(p, " stdout F "...)
 		p = append(p, text...)
@@ -103,10 +104,19 @@ func (d *data) text(file int, n int64) string {
 		word = "KEEP"
 	}
 	id := fmt.Sprintf("%s request %05d/%012d ", word, file, n)
+	quoted := `msg="order created" `
+	if d.format == formatJSON {
+		id = fmt.Sprintf(`{"level":%q,"request":"%05d/%012d","status":200,"duration":0.0341,"msg":"`, word, file, n)
+		quoted = `\"order created\" `
+	}
 	if n%8 == 0 {
-		id += `msg="order created" `
+		id += quoted
 	}
 	text := id + strings.Repeat(filler, d.line/len(filler)+1)
+	if d.format == formatJSON {
+		const end = `"}`
+		return text[:d.line-len(end)] + end
+	}
 	return text[:d.line]
 }
 

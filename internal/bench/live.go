@@ -81,7 +81,7 @@ func (b *bench) flow(ctx context.Context, s stream, p peer, pass func(context.Co
 		return flow{}, err
 	}
 	defer sink.close()
-	c, err := newCollector(b.binary, r.dir, pipeline{receiver: p.receiver(&d, r.live), exporter: exporter(outputOTLP, sink.address)})
+	c, err := newCollector(b.binary, r.dir, p.pipeline(&d, r.live, exporter(outputOTLP, sink.address)))
 	if err != nil {
 		return flow{}, err
 	}

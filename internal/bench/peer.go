@@ -25,6 +25,8 @@ type peer struct {
 	component string
 	settings  map[string]any
 	formats   map[string]map[string]any // by format of the lines
+	// processor that does what the receiver cannot, by format of the lines.
+	processors map[string]map[string]any
 }
 
 // receiver is the receiver's configuration. What is not about its format is the same for all.
@@ -40,24 +42,42 @@ func (p peer) receiver(d *data, root string) map[string]any {
 	return map[string]any{p.component: config}
 }
 
+// pipeline is the receiver and what the format asks for behind it.
+func (p peer) pipeline(d *data, root string, exporter map[string]any) pipeline {
+	return pipeline{receiver: p.receiver(d, root), processor: p.processors[d.format], exporter: exporter}
+}
+
 // peers are the ways that are compared.
 func peers() map[string]peer {
 	contrib := peer{
 		name: fileLog, component: "file_log",
-		about:   "contrib's file_log 0.160: polls every 200 ms, batches of 100 handed on asynchronously (its defaults); container operator told the format, Kubernetes attributes from the path (its default)",
-		formats: map[string]map[string]any{formatCRI: operator("containerd", true), formatDocker: operator("docker", true)},
+		about: "contrib's file_log 0.160: polls every 200 ms, batches of 100 handed on asynchronously (its defaults); container operator told the format, Kubernetes attributes from the path (its default); JSON is parsed by its json_parser",
+		formats: map[string]map[string]any{
+			formatCRI:    operators(containerOperator("containerd", true)),
+			formatDocker: operators(containerOperator("docker", true)),
+			formatJSON:   operators(containerOperator("containerd", true), map[string]any{"type": "json_parser"}),
+		},
 	}
 	bare := contrib
 	bare.name = fileLog + ", no pod"
 	bare.about = "file_log without the Kubernetes attributes, which the others have"
-	bare.formats = map[string]map[string]any{formatCRI: operator("containerd", false), formatDocker: operator("docker", false)}
+	bare.formats = map[string]map[string]any{
+		formatCRI: operators(containerOperator("containerd", false)), formatDocker: operators(containerOperator("docker", false)),
+	}
+	transformed := contrib
+	transformed.name = fileLog + ", transform"
+	transformed.about = "file_log with the transform processor in place of its json_parser, as file_tail has it"
+	transformed.formats = map[string]map[string]any{formatJSON: contrib.formats[formatCRI]}
+	transformed.processors = map[string]map[string]any{formatJSON: parseJSON()}
 	ours := peer{
 		name: fileTail, component: "file_tail",
-		about: "file_tail with the file's attributes on every record, as file_log has them",
+		about: "file_tail with the file's attributes on every record, as file_log has them; JSON is parsed by the transform processor",
 		formats: map[string]map[string]any{
 			formatCRI:    {"format": "cri", "include_file_path": true},
 			formatDocker: {"format": "docker", "include_file_path": true},
+			formatJSON:   {"format": "cri", "include_file_path": true},
 		},
+		processors: map[string]map[string]any{formatJSON: parseJSON()},
 	}
 	onResource := ours
 	onResource.name = fileTail + ", resource"
@@ -79,7 +99,7 @@ func peers() map[string]peer {
 	oneCore.about, twoCores.about = "file_tail with GOMAXPROCS=1", "file_tail with GOMAXPROCS=2"
 	all := make(map[string]peer)
 	for _, p := range []peer{
-		contrib, bare, ours, onResource, skipping, oneCore, twoCores, logPooled, tailPooled, resourcePooled,
+		contrib, bare, transformed, ours, onResource, skipping, oneCore, twoCores, logPooled, tailPooled, resourcePooled,
 		{name: floorRecord, floor: "record", about: "the floor: log.file.name and an own string on every record; 1 core"},
 		{name: floorResource, floor: "resource", about: "the floor: log.file.name on the resource, bodies share a string per block; 1 core"},
 	} {
@@ -88,11 +108,24 @@ func peers() map[string]peer {
 	return all
 }
 
-// operator is how file_log reads logs of containers. The Kubernetes attributes want the path on the record.
-func operator(format string, pod bool) map[string]any {
-	return map[string]any{"include_file_path": pod, "operators": []any{
-		map[string]any{"type": "container", "format": format, "add_metadata_from_filepath": pod},
-	}}
+// containerOperator is how file_log reads logs of containers.
+func containerOperator(format string, pod bool) map[string]any {
+	return map[string]any{"type": "container", "format": format, "add_metadata_from_filepath": pod}
+}
+
+// operators are settings of file_log. The Kubernetes attributes, where its container operator adds them, want the path on the record.
+func operators(container map[string]any, more ...map[string]any) map[string]any {
+	return map[string]any{
+		"include_file_path": container["add_metadata_from_filepath"],
+		"operators":         append([]map[string]any{container}, more...),
+	}
+}
+
+// parseJSON is a processor that makes attributes of the members of a JSON object, as file_log's json_parser does.
+func parseJSON() map[string]any {
+	return map[string]any{"transform": map[string]any{"log_statements": []any{
+		map[string]any{"context": "log", "statements": []string{`merge_maps(log.attributes, ParseJSON(log.body), "upsert")`}},
+	}}}
 }
 
 // exporters of a shape's output.

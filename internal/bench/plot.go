@@ -17,7 +17,7 @@ const (
 
 // colours by peer.
 var colours = map[string]string{
-	fileLog: "#9aa5b1", fileLog + ", no pod": "#cbd5e1", fileTail: "#2563eb", fileTail + ", resource": "#60a5fa",
+	fileLog: "#9aa5b1", fileLog + ", no pod": "#cbd5e1", fileLog + ", transform": "#7b8794", fileTail: "#2563eb", fileTail + ", resource": "#60a5fa",
 	floorRecord: "#d97706", floorResource: "#fbbf24",
 }
 
@@ -43,9 +43,9 @@ func (r *report) plot() string {
 
 func legend(b *strings.Builder) {
 	x := 12
-	for _, name := range []string{fileLog, fileLog + ", no pod", fileTail, fileTail + ", resource", floorRecord, floorResource} {
+	for _, name := range []string{fileLog, fileLog + ", no pod", fileLog + ", transform", fileTail, fileTail + ", resource", floorRecord, floorResource} {
 		fmt.Fprintf(b, `<rect x="%d" y="34" width="12" height="12" fill="%s"/><text x="%d" y="44">%s</text>`+"\n", x, colours[name], x+17, html.EscapeString(name))
-		x += 40 + 7*len(name)
+		x += 34 + 6*len(name)
 	}
 }
 

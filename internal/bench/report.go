@@ -27,7 +27,7 @@ type report struct {
 	Pins       []pinned
 	Notes      []string
 	Attributes []string // what records had when they came to the sink
-	settings   []string // YAML of the receivers
+	settings   []string // YAML of the receivers, and of what is behind them
 }
 
 // measured is a shape and what each round showed, by peer.
@@ -107,7 +107,11 @@ func names(attributes pcommon.Map) string {
 
 // state keeps the settings of a peer for a format, once.
 func (b *bench) state(s shape, p peer, c *collector) {
-	content, err := yaml.Marshal(map[string]any{"receivers": c.config["receivers"]})
+	stated := map[string]any{"receivers": c.config["receivers"]}
+	if processors, has := c.config["processors"]; has {
+		stated["processors"] = processors
+	}
+	content, err := yaml.Marshal(stated)
 	if err != nil {
 		return
 	}

@@ -28,18 +28,22 @@ func shapes() []shape {
 	plain := data{files: 1, line: 200}
 	hundred := data{files: 100, line: 200}
 	cri, docker := data{format: formatCRI, files: 1, line: 200}, data{format: formatDocker, files: 1, line: 200}
+	object := data{format: formatJSON, files: 1, line: 200}
 	return []shape{
 		{"plain-1", "plain 200 B, 1 file, dropped", plain, outputNop, withFloor},
 		{"plain-100", "plain 200 B, 100 files, dropped", hundred, outputNop, withFloor},
 		{"plain-1k", "plain 1 KiB, 1 file, dropped", data{files: 1, line: 1 << 10}, outputNop, withFloor},
 		{"cri", "CRI, 200 B of text, dropped", cri, outputNop, withPod},
 		{"docker", "docker json-file, 200 B of text, dropped", docker, outputNop, withPod},
+		{"json", "CRI, 200 B of JSON parsed, dropped", object, outputNop, slices.Concat(ways, []string{fileLog + ", transform"})},
 		{"otlp-plain", "plain 200 B, OTLP", plain, outputOTLP, ways},
 		{"otlp-cri", "CRI, OTLP", cri, outputOTLP, ways},
 		{"otlp-docker", "docker json-file, OTLP", docker, outputOTLP, ways},
+		{"otlp-json", "CRI, JSON parsed, OTLP", object, outputOTLP, ways},
 		{"gzip-plain", "plain 200 B, OTLP with gzip", plain, outputGzip, ways},
 		{"gzip-cri", "CRI, OTLP with gzip", cri, outputGzip, ways},
 		{"gzip-docker", "docker json-file, OTLP with gzip", docker, outputGzip, ways},
+		{"gzip-json", "CRI, JSON parsed, OTLP with gzip", object, outputGzip, ways},
 		{"files-10", "plain 200 B, 10 files, dropped", data{files: 10, line: 200}, outputNop, ways[:2]},
 		{"files-100", "plain 200 B, 100 files, dropped", hundred, outputNop, ways[:2]},
 		{"files-1000", "plain 200 B, 1,000 files, dropped", data{files: 1000, line: 200}, outputNop, ways[:2]},
@@ -115,7 +119,7 @@ func (b *bench) validate(ctx context.Context, p peer, s shape) error {
 		return err
 	}
 	defer r.remove()
-	c, err := newCollector(b.binary, r.dir, pipeline{receiver: p.receiver(&s.data, r.live), exporter: exporter(s.output, "127.0.0.1:1")})
+	c, err := newCollector(b.binary, r.dir, p.pipeline(&s.data, r.live, exporter(s.output, "127.0.0.1:1")))
 	if err != nil {
 		return err
 	}
@@ -159,7 +163,7 @@ func (b *bench) subject(s shape, p peer, r run) (subject, func(), error) {
 		}
 		address, done = receiving.address, receiving.close
 	}
-	c, err := newCollector(b.binary, r.dir, pipeline{receiver: p.receiver(&s.data, r.live), exporter: exporter(s.output, address)})
+	c, err := newCollector(b.binary, r.dir, p.pipeline(&s.data, r.live, exporter(s.output, address)))
 	if err != nil {
 		return nil, nil, err
 	}
