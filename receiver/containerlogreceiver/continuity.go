@@ -78,10 +78,10 @@ func perSecond(bytes, nanos int64) int64 {
 	return bytes * 1000 / max(nanos/int64(time.Millisecond), 100)
 }
 
-// add takes a piece before which nothing is missing; now is the engine's time.
-func (c *continuity) add(p dockerstream.Piece, now int64) {
+// add takes a piece before which nothing is missing. It reports whether rotations are watched for from now on.
+func (c *continuity) add(p dockerstream.Piece) (watched bool) {
 	if c.size == 0 || p.Stamp < c.since { // some engines give those too
-		return
+		return false
 	}
 	c.last = markOf(p)
 	c.bytes += int64(len(p.Text)) + stored
@@ -92,10 +92,11 @@ func (c *continuity) add(p dockerstream.Piece, now int64) {
 	switch {
 	case !c.doubted.Load() || p.Stamp <= c.opened.Load():
 	case c.watched == 0:
-		c.watched = now // it is no history, and has come
+		return true // it is no history, and has come
 	case p.Stamp > c.watched:
 		c.doubted.Store(false) // it was written to the file that is looked at
 	}
+	return false
 }
 
 // toldBehind returns up to where lines were told as lost behind the last one that has come, which has the stamp given; 0 for none.
@@ -141,7 +142,9 @@ func (st *stream) skipped(ctx context.Context, s *session, p dockerstream.Piece)
 			st.unreadable(ctx, last, p.Stamp)
 		}
 	}
-	c.add(p, st.now(s))
+	if c.add(p) { // few pieces: to ask for the time costs more than all else here
+		c.watched = st.now(s)
+	}
 	return nil
 }
 
