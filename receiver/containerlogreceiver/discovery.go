@@ -32,7 +32,8 @@ type follower struct {
 	ended *semaphore.Weighted
 	// lookBacks bounds the requests for the end of a log whose lines are on a connection too.
 	lookBacks *semaphore.Weighted
-	bell      *bell // nil: all logs are asked for
+	bell      *bell        // nil: all logs are asked for
+	delivered atomic.Int64 // bytes of batches, of all streams
 
 	advised      atomic.Bool // of a log without bound
 	advisedFiles atomic.Bool // that the engine's files cannot be read
