@@ -258,7 +258,7 @@ func (e *Engine) endLocked(f *file) {
 	e.opens -= int64(f.opens)
 	e.relinkLocked(f)
 	e.freeSuccessorsLocked(f, len(f.successors))
-	if f.heirs == 0 {
+	if len(f.heirs) == 0 {
 		e.releaseTestatorsLocked(f)
 	}
 }

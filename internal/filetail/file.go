@@ -40,23 +40,20 @@ type file struct {
 	original   *file         // of which this is a copy, and waits for it: what was open there goes on here
 	cut        bool          // it was truncated, and what it held before is looked after: it is read anew
 	opens      int           // bytes of its lines and records that wait for their end
-	heirs      int           // files that have taken over what is open here, and are not stored with it
+	heirs      []heir        // files that have taken over what is open here, and are not stored with it
 	started    bool          // something of what it holds was read
 	packed     bool          // it is compressed
 	testators  []*file       // files that have handed that over to this one
 
 	// As it was when the worker took the file.
-	waiting  int       // number of successors
-	gone     time.Time // detached
-	at       string    // path
-	viaLink  bool      // linked
-	lastSize int64     // size
-
-	restart   bool // cut
-	keepsOpen bool // heirs are not zero
-	inherits  bool // testators are not empty
-
-	handed []lineformat.Open // what heirs have taken over; of the worker that has taken the file, else of Engine.mu
+	waiting  int               // number of successors
+	gone     time.Time         // detached
+	at       string            // path
+	viaLink  bool              // linked
+	lastSize int64             // size
+	restart  bool              // cut
+	handed   []lineformat.Open // what heirs have taken over
+	inherits bool              // testators are not empty
 
 	// Owned by the worker that has taken the file; by discovery before it is in the table. A handle that is idle is Engine's.
 	handle      *os.File // nil while closed

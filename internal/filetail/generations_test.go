@@ -34,14 +34,14 @@ func TestTextOfAnOlderFileStaysThereWhileTheNextOneIsRead(t *testing.T) {
 	e.freeSuccessorsLocked(older, 1)
 	require.Empty(t, read.inherited)
 	require.Len(t, older.inherited, 1)
-	require.Zero(t, older.heirs)
+	require.Empty(t, older.heirs)
 }
 
 // Another file has taken over what was open in a log before, and is not stored yet, when the log is truncated with something open again.
 func TestCopyHasWhatIsOpenInALogBesideWhatWasTakenOver(t *testing.T) {
 	e := &Engine{cuts: make(chan struct{}, 1)}
 	taken := lineformat.Open{At: -1, Text: []byte("taken over")}
-	f := &file{begun: true, shrunk: true, keepsOpen: true, heirs: 1, handed: []lineformat.Open{taken}}
+	f := &file{begun: true, shrunk: true, heirs: []heir{{&file{}, []lineformat.Open{taken}}}, handed: []lineformat.Open{taken}}
 	f.joiner = &lineformat.Joiner{Rules: &lineformat.Rules{Max: 100}}
 	f.joiner.Add(lineformat.Entry{Text: []byte("begins, "), Partial: true}, 7, time.Now())
 	f.place.open = f.openLines()

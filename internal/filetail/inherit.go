@@ -10,6 +10,34 @@ import (
 // what is open is handed to the successor when the old file has been read to its end. Its text is then part of the successor's
 // position; until that is stored, the position of the old file keeps saying where it is.
 
+// heir is a file that has taken over what was open in another one.
+type heir struct {
+	file *file
+	open []lineformat.Open
+}
+
+// bequeathed returns what the heirs of a file have taken over.
+func (f *file) bequeathed() (open []lineformat.Open) {
+	for _, h := range f.heirs {
+		open = append(open, h.open...)
+	}
+	return open
+}
+
+// disinheritLocked says that another file is no heir of this one any more.
+func (f *file) disinheritLocked(other *file) {
+	f.heirs = slices.DeleteFunc(f.heirs, func(h heir) bool { return h.file == other })
+}
+
+// heirInsteadLocked says that what one file has taken over of this one is in another file now.
+func (f *file) heirInsteadLocked(old, other *file) {
+	for i := range f.heirs {
+		if f.heirs[i].file == old {
+			f.heirs[i].file = other
+		}
+	}
+}
+
 // handOverLocked gives what is open of a file that is read to its end to the one that goes on with its lines.
 func (e *Engine) handOverLocked(from, to *file) {
 	switch {
@@ -45,8 +73,7 @@ func (e *Engine) handOverLocked(from, to *file) {
 	}
 	to.inherited = append(to.inherited, open...)
 	to.testators = append(to.testators, from)
-	from.heirs++
-	from.handed = append(from.handed, open...)
+	from.heirs = append(from.heirs, heir{to, open})
 }
 
 // takeFromLog has what was open in a log when that was truncated go on in f, if f begins with new content and comes before what the log holds
@@ -78,10 +105,12 @@ func (e *Engine) takeFromLog(f *file) error {
 		return nil
 	}
 	f.inherited, f.original = append(f.inherited, open...), log
+	for _, from := range log.testators {
+		from.heirInsteadLocked(log, f)
+	}
 	f.testators, log.inherited, log.testators = append(f.testators, log.testators...), nil, nil
 	if stored { // until f is, too
-		log.heirs++
-		log.handed = append(log.handed, open...)
+		log.heirs = append(log.heirs, heir{f, open})
 		f.testators = append(f.testators, log)
 	}
 	f.inherits = len(f.testators) > 0
@@ -102,25 +131,29 @@ func (e *Engine) inheritanceStored(f *file) {
 // releaseTestatorsLocked has the positions of those that have handed over what was open say that no more.
 func (e *Engine) releaseTestatorsLocked(f *file) {
 	for _, from := range f.testators {
-		from.heirs--
+		from.disinheritLocked(f)
+		last := len(from.heirs) == 0
 		switch {
-		case from.heirs > 0:
 		case from.retired:
+			open := encodeOpen(from.bequeathed())
 			for _, known := range []id{from.id, from.place.grave()} {
 				if p, ok := e.stored[known]; ok && p.open != "" {
-					p.open = ""
+					p.open = open
 					e.stored[known] = p
 					e.Store.Put(known.key(), p.encode())
 				}
 			}
-			e.releaseTestatorsLocked(from)
+			if last {
+				e.releaseTestatorsLocked(from)
+			}
+		case !from.reading && !from.begun && !last: // what is stored of it is not what the others have
 		case !from.reading && from.onlyPassedOn():
 			e.releaseTestatorsLocked(from)
 		case !from.reading && !from.begun && from.stored != nil: // it waits for this one
 			e.Store.Put(from.id.key(), from.stored.encode())
 		case !from.reading && from.begun:
-			from.keepsOpen, from.handed = false, nil
-			from.place.open = from.openLines() // which has begun since
+			from.handed = from.bequeathed()
+			from.place.open = from.openLines() // with what has begun since
 			from.savedOpen = from.place.open
 			e.Store.Put(from.id.key(), from.place.encode())
 		default:
@@ -145,10 +178,10 @@ func (e *Engine) giveBack(f, to *file) (given, busy bool) {
 		return false, true
 	}
 	to.inherited = append(to.inherited, f.inherited...)
+	to.disinheritLocked(f)
 	for _, from := range f.testators {
-		if from == to {
-			from.heirs--
-		} else {
+		if from != to {
+			from.heirInsteadLocked(f, to)
 			to.testators = append(to.testators, from)
 		}
 	}
@@ -165,7 +198,7 @@ func (e *Engine) wantsOpen(f, original *file) bool {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if original.retired || original.known.offset == 0 || original.heirs > 0 || original.awaitsLocked(f) {
+	if original.retired || original.known.offset == 0 || len(original.heirs) > 0 || original.awaitsLocked(f) {
 		return false
 	}
 	f.wants, f.asked = original, original

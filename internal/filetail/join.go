@@ -143,19 +143,18 @@ func (r *reader) repeat(f *file, joiner *lineformat.Joiner, from int64, more []l
 }
 
 // openLines returns what is open of a file, as its position has it.
-func (f *file) openLines() string {
-	if f.keepsOpen {
-		return f.encodeOpen(slices.Clone(f.handed))
-	}
-	return f.encodeOpen(nil)
-}
+func (f *file) openLines() string { return f.encodeOpen(slices.Clone(f.handed)) }
 
 // encodeOpen appends what is open of a file, and nobody has taken over.
 func (f *file) encodeOpen(open []lineformat.Open) string {
 	if f.joiner != nil {
 		open = f.joiner.Open(open)
 	}
-	if open = append(open, f.inherited...); len(open) == 0 {
+	return encodeOpen(append(open, f.inherited...))
+}
+
+func encodeOpen(open []lineformat.Open) string {
+	if len(open) == 0 {
 		return ""
 	}
 	return string(lineformat.AppendOpen(nil, open))

@@ -64,9 +64,7 @@ func (e *Engine) tryNext() *file {
 	f.waiting, f.gone, f.at, f.lastSize = len(f.successors), f.detached, f.path, f.size
 	f.restart, f.cut = f.restart || f.cut, false
 	f.viaLink = f.linked
-	if f.keepsOpen, f.inherits = f.heirs > 0, len(f.testators) > 0; !f.keepsOpen {
-		f.handed = nil
-	}
+	f.handed, f.inherits = f.bequeathed(), len(f.testators) > 0
 	return f
 }
 

@@ -18,7 +18,7 @@ func (e *Engine) shedLocked(f *file) {
 	}
 	e.opens += int64(size - f.opens)
 	f.opens = size
-	if e.opens <= int64(e.openLimit()) || size < leastShed || f.codec != nil || f.heirs > 0 || !f.begun {
+	if e.opens <= int64(e.openLimit()) || size < leastShed || f.codec != nil || len(f.heirs) > 0 || !f.begun {
 		return
 	}
 	if _, ok := f.joiner.Oldest(); !ok || len(f.successors) > 0 {

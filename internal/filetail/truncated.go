@@ -59,7 +59,7 @@ func (e *Engine) truncatedLocked(f *file) {
 		f.past = f.place
 		if f.past.open = ""; f.begun { // without what others have taken over
 			f.past.open = f.encodeOpen(nil)
-		} else if !f.keepsOpen {
+		} else if len(f.handed) == 0 {
 			f.past.open = f.place.open
 		}
 		remembered := f.past

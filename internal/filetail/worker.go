@@ -118,7 +118,7 @@ func (e *Engine) put(f *file) {
 
 // commit stores the position of a file if it has moved.
 func (e *Engine) commit(f *file) {
-	if f.onlyPassedOn() && !f.keepsOpen {
+	if f.onlyPassedOn() && len(f.handed) == 0 {
 		e.inheritanceStored(f)
 	}
 	open := f.openLines()
