@@ -59,7 +59,6 @@ func (d *discovery) found(ent *entry, path string, info fs.FileInfo) error {
 	}
 	ended, doubt := d.replacedUnseen(known, path)
 	if doubt { // the size is of the new file, which is found when the old one has ended
-		d.touch(known)
 		return nil
 	}
 	if same && !ended {
@@ -97,15 +96,6 @@ func (d *discovery) grown(f *file, info fs.FileInfo) {
 	defer d.mu.Unlock()
 	f.size, f.modified = info.Size(), info.ModTime()
 	d.touchLocked(f)
-}
-
-// touch has the file with the id read.
-func (e *Engine) touch(known id) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if f := e.files[known]; f != nil {
-		e.touchLocked(f)
-	}
 }
 
 // attach notes that the path leads to the file with the id, if that is followed.

@@ -44,6 +44,8 @@ type file struct {
 	started    bool          // something of what it holds was read
 	packed     bool          // it is compressed
 	testators  []*file       // files that have handed that over to this one
+	rebornAt   string        // where a file is that has its id and was created later: this one is deleted, as a worker will find out
+	missed     time.Time     // since then generations were written that nobody has seen, and that file is one of them
 
 	// As it was when the worker took the file.
 	waiting  int               // number of successors

@@ -103,7 +103,13 @@ func (d *discovery) missedGeneration(path, name string, since time.Time) {
 	if err != nil || !info.Mode().IsRegular() || info.ModTime().Before(since) {
 		return
 	}
-	if known, err := idOfPath(path, info); err == nil && !d.known(path, known) {
+	known, err := idOfPath(path, info)
+	if err != nil {
+		return
+	}
+	if _, doubt := d.replacedUnseen(known, path); doubt {
+		d.miss(known, name, since)
+	} else if !d.known(path, known) {
 		d.unreadable(path, d.followAside(&file{id: known, name: name, path: path}, info))
 	}
 }

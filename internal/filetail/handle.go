@@ -193,7 +193,7 @@ func (e *Engine) open(f *file) error {
 
 // openElsewhere opens a file that is not at its path any more: where it was when it was read, or beside one of these places.
 func (e *Engine) openElsewhere(f *file) (*os.File, error) {
-	for _, path := range []string{f.place.at, locate(f.at, f.id), locate(f.place.where(), f.id)} {
+	for _, path := range []string{f.place.at, e.rebornAt(f), locate(f.at, f.id), locate(f.place.where(), f.id)} {
 		if path == "" {
 			continue
 		}

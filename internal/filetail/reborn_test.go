@@ -131,19 +131,31 @@ func TestFileThatLosesItsIDBeforeItWasReadIsAGap(t *testing.T) {
 	require.Equal(t, 1, x.logged.FilterMessageSnippet("gone before it was read").Len())
 }
 
-// A log is copied to where the id of an older generation is used again, what is open of which is just being delivered, and truncated: what was open
-// in the log goes on in the copy, though that can be found only when the older one is let go.
+// A log is copied to where the id of another file is used again, what is open of which is just being delivered, and truncated: what was open in the
+// log goes on in the copy, though that can be found only when the other file is let go.
 func TestEventGoesOnInACopyWithTheIDOfADeletedFile(t *testing.T) {
+	for _, deleted := range []string{"a.log.5", "b.log", "aside/b.log"} {
+		for _, pattern := range []string{"a.log*", "a.log"} {
+			if deleted != "a.log.5" || pattern == "a.log*" {
+				t.Run(deleted+", copied as "+pattern, func(t *testing.T) { testCopyWithTheIDOf(t, deleted, pattern) })
+			}
+		}
+	}
+}
+
+func testCopyWithTheIDOf(t *testing.T, deleted, pattern string) {
 	x := newTail(t)
-	x.settings.Include = []string{x.path("a.log*")}
-	x.settings.MaxOpenFiles = 1
+	x.settings.Include = []string{x.path(pattern), x.path(deleted), x.path("c.log")}
+	require.NoError(t, os.Mkdir(x.path("aside"), 0o700))
+	x.settings.MaxOpenFiles = 2
 	x.settings.RotateWait, x.settings.Text.FlushPeriod = time.Minute, time.Minute
 	x.settings.Text.Multiline = multiline(t, `^\d\w? `, true, false)
 	const text = "1 first\n2 begins\n"
-	x.write("a.log.5", "0 oldest\n")
+	x.write(deleted, "0 oldest\n")
 	x.run().readOut()
-	x.write("a.log", text) // takes the only handle
+	x.write("a.log", text)
 	x.want("1 first")
+	x.write("c.log", "0 takes the handle of the oldest\n")
 	x.readOut()
 	var inside atomic.Bool
 	released := make(chan struct{})
@@ -155,16 +167,18 @@ func TestEventGoesOnInACopyWithTheIDOfADeletedFile(t *testing.T) {
 		}
 		return ctx.Err()
 	})
-	before, err := os.Stat(x.path("a.log.5"))
+	before, err := os.Stat(x.path(deleted))
 	require.NoError(t, err)
-	require.NoError(t, os.Remove(x.path("a.log.5")))
+	require.NoError(t, os.Remove(x.path(deleted)))
 	x.write("a.log.1", text+"  more\n2b whole\n2c begins\n")
 	after, err := os.Stat(x.path("a.log.1"))
 	require.NoError(t, err)
 	if !os.SameFile(before, after) {
 		t.Skip("this file system does not give an inode again at once")
 	}
-	capturetest.WaitFor(t, "what is open of the older file is delivered", inside.Load)
+	if deleted != "aside/b.log" || pattern == "a.log*" { // else nobody sees the copy before there is a reason to look for it
+		capturetest.WaitFor(t, "what is open of the older file is delivered", inside.Load)
+	}
 	require.NoError(t, os.Truncate(x.path("a.log"), 0))
 	capturetest.WaitFor(t, "the truncation is seen", func() bool {
 		x.engine.mu.Lock()
@@ -206,4 +220,45 @@ func TestMissedGenerationWithTheIDOfADeletedFile(t *testing.T) {
 		t.Skip("this file system does not give an inode again at once")
 	}
 	x.want(want...)
+}
+
+// The same, where what is open of the deleted one has to be delivered first.
+func TestMissedGenerationWithTheIDOfADeletedFileThatHasOpenText(t *testing.T) {
+	for _, deleted := range []string{"b.log", "aside/b.log"} {
+		t.Run(deleted, func(t *testing.T) {
+			x := newTail(t)
+			require.NoError(t, os.Mkdir(x.path("aside"), 0o700))
+			x.settings.Include = []string{x.path("a.log"), x.path(deleted), x.path("[cd].log")}
+			x.settings.MaxOpenFiles = 3 // as many as are gone from their paths then, and one
+			x.settings.RotateWait, x.settings.Text.FlushPeriod = time.Minute, time.Minute
+			x.settings.Text.Multiline = multiline(t, `^\d+ `, true, false)
+			x.write(deleted, "0 open\n")
+			x.run().readOut()
+			x.write("a.log", "1 a\n2 a\n")
+			x.want("1 a")
+			x.write("c.log", "0 takes the last handle\n")
+			x.readOut()
+			x.write("d.log", "0 takes the handle of the oldest\n")
+			x.readOut()
+			before, err := os.Stat(x.path(deleted))
+			require.NoError(t, err)
+			x.engine.mu.Lock() // holds discovery up
+			require.NoError(t, os.Remove(x.path(deleted)))
+			x.rename("a.log", "a.log.2")
+			x.write("a.log", "3 b\n4 b\n")
+			after, err := os.Stat(x.path("a.log"))
+			x.rename("a.log", "a.log.1")
+			x.write("a.log", "5 c\n6 c\n")
+			x.engine.mu.Unlock()
+			require.NoError(t, err)
+			if !os.SameFile(before, after) {
+				t.Skip("this file system does not give an inode again at once")
+			}
+			capturetest.WaitFor(t, "all events that are ended", func() bool { return x.consumer.Len() == 4 })
+			x.settled()
+			got := slices.DeleteFunc(x.consumer.Bodies(), func(body string) bool { return body == "0 open" })
+			require.Equal(t, []string{"1 a", "3 b", "5 c"}, got)
+			require.Zero(t, x.value("otelcol_logcapture_gaps"))
+		})
+	}
 }

@@ -185,11 +185,9 @@ func (d *discovery) missedGenerations(p position, old fs.FileInfo, dir string, n
 	}
 }
 
-// known says that the file at a path is followed, or was and is done with.
+// known says that the file at a path is followed, or was and is done with; or its id is of another one, which has to end first.
 func (d *discovery) known(path string, known id) bool {
-	if _, doubt := d.replacedUnseen(known, path); doubt {
-		d.touch(known) // the file is found when the one that had its id has ended
-	}
+	d.replacedUnseen(known, path)
 	d.mu.Lock()
 	p, stored := d.stored[known]
 	followed := d.files[known] != nil

@@ -1,7 +1,9 @@
 package filetail
 
 import (
+	"cmp"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -22,8 +24,12 @@ func (d *discovery) replacedUnseen(known id, path string) (ended, doubt bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f := d.files[known]
-	if f == nil || f.reading || f.held || f.handle != nil || f.opens > 0 {
-		return false, f != nil
+	if f == nil {
+		return false, false
+	}
+	if f.reading || f.held || f.handle != nil || f.opens > 0 {
+		d.rebornLocked(f, path)
+		return false, true
 	}
 	f.original = nil // it was not that which had the content
 	d.lose(f, f.size)
@@ -32,12 +38,40 @@ func (d *discovery) replacedUnseen(known id, path string) (ended, doubt bool) {
 	return true, false
 }
 
-// closedSince says that the file with the id is followed, not open, and was not created at the time.
+// closedSince says that the file with the id is followed, closed unless a worker has it, and was not created at the time.
 func (e *Engine) closedSince(known id, born int64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f := e.files[known]
-	return f != nil && !f.reading && f.handle == nil && f.born != 0 && f.born != born
+	return f != nil && (f.reading || f.handle == nil) && f.born != 0 && f.born != born
+}
+
+// rebornLocked has a worker find out that a file is deleted: its id is that of the file at the path.
+func (e *Engine) rebornLocked(f *file, path string) {
+	f.rebornAt = path
+	e.touchLocked(f)
+}
+
+// miss notes that the file which has the id of a deleted one is a generation of a log that nobody has seen, written since then. The log waits for
+// it if nothing was read of that yet.
+func (e *Engine) miss(deleted id, log string, since time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f := e.files[deleted]
+	if f == nil {
+		return
+	}
+	f.missed = since
+	if next := e.logs[log]; next != nil && !next.started {
+		e.linkLocked(f, next)
+	}
+}
+
+// rebornAt is where a file is that has the id of a deleted one, empty for none.
+func (e *Engine) rebornAt(f *file) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return f.rebornAt
 }
 
 // replace ends the following of a file that was deleted while it was closed, and finds the file that has its id, which is at the path: what
@@ -46,21 +80,58 @@ func (d *discovery) replace(f *file, path string) {
 	d.mu.Lock()
 	d.relinkLocked(f)
 	f.original = nil
-	wait := f.successors
+	wait, missed := f.successors, f.missed
 	f.successors, f.held = nil, false
 	d.lose(f, f.lastSize)
 	d.endLocked(f)
 	d.keepLocked(f, true)
 	d.mu.Unlock()
-	if dir := f.dir; dir != nil && !dir.dropped() && filepath.Dir(path) == filepath.Clean(orDot(dir.path)) {
+	for _, dir := range d.directoriesAt(filepath.Dir(path)) {
 		d.lookAt(dir, filepath.Base(path))
-		d.lookAtGenerations(dir, map[string]time.Time{family(path): {}})
+		d.lookAtGenerations(dir, map[string]time.Time{family(path): missed})
+	}
+	copies := make([]*file, len(wait))
+	for i, s := range wait {
+		copies[i] = d.copyAt(path, s.file)
 	}
 	d.settle()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for i, s := range wait {
+		d.linkLocked(copies[i], s.file)
+	}
 	f.successors = wait
 	d.freeSuccessorsLocked(f, len(wait))
+}
+
+// copyAt is heldBy for a file that was truncated, waits for its copies, and may have one at the path.
+func (d *discovery) copyAt(path string, f *file) *file {
+	d.mu.Lock()
+	at, past, cut := f.path, f.past, f.cut
+	d.mu.Unlock()
+	if !cut || past.offset == 0 || path == at || family(path) != family(at) {
+		return nil
+	}
+	copied, _ := d.heldBy(path, f, past)
+	return copied
+}
+
+// directoriesAt returns those of the tree that have the path.
+func (d *discovery) directoriesAt(path string) (all []*directory) {
+	for _, dir := range d.roots {
+		below, err := filepath.Rel(orDot(dir.path), path)
+		if err != nil {
+			continue
+		}
+		for dir != nil && below != "." {
+			name, rest, _ := strings.Cut(below, string(filepath.Separator))
+			dir, below = dir.children[name], cmp.Or(rest, ".")
+		}
+		if dir != nil {
+			all = append(all, dir)
+		}
+	}
+	return all
 }
 
 // done says that a file is not followed any more.

@@ -186,14 +186,10 @@ func (d *discovery) copiesOf(f *file, since time.Time) ([]*file, time.Time) {
 		if beside == path || family(beside) != family(path) {
 			continue
 		}
-		info, err := os.Lstat(beside)
-		if err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		if found, proved := d.heldBy(beside, info, f, past); found != nil {
+		if found, modified := d.heldBy(beside, f, past); found != nil {
 			copies = append(copies, found)
-			if proved {
-				since = info.ModTime()
+			if !modified.IsZero() {
+				since = modified
 				break
 			}
 		}
@@ -201,11 +197,15 @@ func (d *discovery) copiesOf(f *file, since time.Time) ([]*file, time.Time) {
 	return copies, since
 }
 
-// heldBy returns the file at a path if it may hold what a truncated file did, and whether that is proved.
-func (d *discovery) heldBy(path string, info fs.FileInfo, original *file, past position) (copied *file, proved bool) {
+// heldBy returns the file at a path if it may hold what a truncated file did, and when it was changed last where that is proved.
+func (d *discovery) heldBy(path string, original *file, past position) (copied *file, modified time.Time) {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, time.Time{}
+	}
 	known, err := d.identify(path, info)
 	if err != nil {
-		return nil, false
+		return nil, time.Time{}
 	}
 	born := bornAt(path, known)
 	d.mu.Lock()
@@ -213,32 +213,35 @@ func (d *discovery) heldBy(path string, info fs.FileInfo, original *file, past p
 	if followed != nil {
 		begun = followed.known.id != id{}
 	}
-	deleted := begun && !d.ByPath && followed.known.otherThan(born)
+	deleted := followed != nil && !d.ByPath && followed.born != 0 && born != 0 && followed.born != born
+	if deleted {
+		d.rebornLocked(followed, path)
+	}
 	_, stored := d.stored[known]
 	d.mu.Unlock()
 	switch {
 	case deleted: // and its id given to the file at the path, which is followed when the deleted one is let go
-		return followed, false
+		return followed, time.Time{}
 	case followed != nil && !begun:
-		return followed, false // it finds out by itself
+		return followed, time.Time{} // it finds out by itself
 	case followed == nil && !stored:
 		copied = d.followCopy(&file{id: known, name: past.path, path: path, born: born}, info, past)
 	case !past.opensHere() || !holdsAt(path, past): // what is open, if anything, was handed back before
-		return nil, false
+		return nil, time.Time{}
 	case followed != nil:
 		copied = followed
 	default: // followed by an earlier run, until it was read to its end
 		if copied = (&file{id: known, name: past.path, path: path}); d.followAside(copied, info) != nil {
-			return nil, false
+			return nil, time.Time{}
 		}
 	}
 	if copied == nil {
-		return nil, false
+		return nil, time.Time{}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	copied.original = original
-	return copied, true
+	return copied, info.ModTime()
 }
 
 // holdsAt says that the file at a path holds all that was read of its content under another id.
