@@ -288,6 +288,10 @@ func (e *Engine) keepLocked(f *file, deleted bool) {
 		p = *f.stored
 	}
 	if deleted {
+		if e.Compression == CompressionNone && len(f.heirs) > 0 { // then only what they are not stored with yet is of use
+			p = position{id: p.id, path: p.path, born: p.born, open: encodeOpen(f.bequeathed())}
+			f.place = p
+		}
 		e.buryLocked(p)
 		e.strangerLocked(f.name, f.id)
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,8 +19,8 @@ import (
 // A file has left texts to two others, and when the collector ends only the first of them has delivered its text.
 func TestTextThatOneOfTwoHeirsHasDeliveredComesOnce(t *testing.T) {
 	for _, stream := range []string{"stdout", "stderr"} {
-		for _, letGo := range []bool{false, true} {
-			t.Run(fmt.Sprintf("late text of %s, the file is let go %t", stream, letGo), func(t *testing.T) {
+		for _, file := range []string{"followed", "let go", "deleted"} {
+			t.Run(fmt.Sprintf("late text of %s, the file is %s", stream, file), func(t *testing.T) {
 				if workers() < 2 {
 					t.Skip("the older file is read while the newer one is delivered")
 				}
@@ -54,8 +55,12 @@ func TestTextThatOneOfTwoHeirsHasDeliveredComesOnce(t *testing.T) {
 				x.write("tmp", cri(stream, "F", "over"))
 				x.rename("tmp", "a.log.1")
 				x.leaves("a.log.3", 2)
-				if letGo {
+				switch file {
+				case "let go":
 					x.rename("a.log.3", "aside")
+					x.letGo()
+				case "deleted":
+					require.NoError(t, os.Remove(x.path("a.log.3")))
 					x.letGo()
 				}
 				first.Store(true)
