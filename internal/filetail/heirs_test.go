@@ -107,3 +107,45 @@ func (x *tail) letGo() {
 		return len(x.engine.files) == 2
 	})
 }
+
+// The collector ended when it had found the copy of a log that was truncated, and before what is open there had gone on. Then the log is copied
+// again.
+func TestEventGoesOnInASecondCopyBehindAStoredOne(t *testing.T) {
+	for _, compressed := range []bool{false, true} {
+		t.Run(fmt.Sprint("compressed ", compressed), func(t *testing.T) {
+			x := newTail(t)
+			x.settings.Include = []string{x.path("a.log*")}
+			x.settings.Compression = CompressionAuto
+			x.settings.RotateWait, x.settings.Text.FlushPeriod = time.Minute, time.Minute
+			x.settings.Text.Multiline = multiline(t, `^\d\w? `, true, false)
+			x.write("a.log", "1 first\n2 begins\n")
+			x.run().want("1 first")
+			x.readOut()
+			content, err := os.ReadFile(x.path("a.log"))
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(x.path("a.log.1"), content, 0o600))
+			info, err := os.Stat(x.path("a.log.1"))
+			require.NoError(t, err)
+			x.engine.mu.Lock()
+			p := x.engine.logs[x.path("a.log")].place
+			p.id, err = idOfPath(x.path("a.log.1"), info)
+			p.at, p.born = x.path("a.log.1"), bornAt(x.path("a.log.1"), p.id)
+			x.engine.Store.Put(p.id.key(), p.encode())
+			x.engine.mu.Unlock()
+			require.NoError(t, err)
+			x.stop()
+			require.NoError(t, os.Truncate(x.path("a.log"), 0))
+			x.write("a.log", "  more\n2b whole\n2c begins\n")
+			x.copyTruncate()
+			if compressed {
+				x.compressedAway("a.log.2", func(string) {})
+			}
+			x.write("a.log", "  goes on\n3 next\n")
+			want := []string{"1 first", "2 begins\n  more", "2b whole", "2c begins\n  goes on"}
+			x.run().want(want...)
+			x.settled()
+			x.want(want...)
+			require.Zero(t, x.value("otelcol_logcapture_gaps"))
+		})
+	}
+}

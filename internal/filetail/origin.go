@@ -112,6 +112,28 @@ func (e *Engine) takeOpen(f, original *file) {
 	e.linkLocked(f, original)
 }
 
+// recall finds the log of which a file is a copy, where an earlier run has known that and has stored the copy with what was open in the log: that
+// goes on in what is read between the two. The log may not have been found truncated yet in this run, because it waits for all of these.
+func (e *Engine) recall(f *file) {
+	if f.place.open == "" {
+		return
+	}
+	e.mu.Lock()
+	log := e.logs[f.log]
+	if log == nil || log == f || f.original != nil || !f.precedes(log) {
+		e.mu.Unlock()
+		return
+	}
+	path, p := log.path, log.known
+	e.mu.Unlock()
+	if p.offset == 0 || p.offset != f.place.offset || p.guard != f.place.guard || p.head != f.place.head || !e.changed(path, p) {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f.original = log
+}
+
 // awaits is awaitsLocked with the lock.
 func (e *Engine) awaits(original, f *file) bool {
 	e.mu.Lock()

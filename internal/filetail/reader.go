@@ -317,7 +317,9 @@ func (r *reader) begin(f *file) (err error) {
 			err = r.restore(f)
 		}
 	}
-	f.begun = err == nil
+	if f.begun = err == nil; f.begun {
+		r.engine.recall(f)
+	}
 	return err
 }
 
