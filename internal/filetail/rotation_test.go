@@ -385,3 +385,31 @@ func TestCopiedTruncatedAndRenamedWhileDown(t *testing.T) {
 		})
 	}
 }
+
+// What was written to a log since it was truncated is copied and truncated away before anybody has read it, to where no pattern looks.
+func TestLogThatIsCopiedAndTruncatedAgainBeforeItWasRead(t *testing.T) {
+	for _, pattern := range []string{"a.log", "a.log*"} {
+		t.Run(pattern, func(t *testing.T) {
+			x := newTail(t)
+			x.settings.Include = []string{x.path(pattern)}
+			x.settings.RotateWait = time.Minute
+			x.write("a.log", "1\n2\n")
+			x.run().want("1", "2")
+			x.readOut()
+			x.copyTruncate()
+			capturetest.WaitFor(t, "the truncation is seen", func() bool {
+				x.engine.mu.Lock()
+				defer x.engine.mu.Unlock()
+				f := x.engine.logs[x.path("a.log")]
+				return f.past.offset > 0 && f.known.offset == 0 && !f.held && !f.cut && !f.reading
+			})
+			x.engine.mu.Lock() // holds all up
+			x.write("a.log", "3\n")
+			x.copyTruncate()
+			x.write("a.log", "4\n")
+			x.engine.mu.Unlock()
+			x.want("1", "2", "3", "4")
+			require.Zero(t, x.value("otelcol_logcapture_gaps"))
+		})
+	}
+}

@@ -39,11 +39,12 @@ func (r *reader) sure(f *file, block []byte) error {
 	return errUnsure
 }
 
-// related says that a file is a log, or was when it was found, of which there are other generations.
+// related says that a file is a log, or was when it was found, of which there are other generations. A copy of one that was truncated, and may be
+// again, may be where no pattern looks.
 func (e *Engine) related(f *file) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return f.log == f.name && !e.ByPath && e.relatedLocked(f.log)
+	return f.log == f.name && !e.ByPath && (f.past.offset > 0 || e.relatedLocked(f.log))
 }
 
 // errTruncated says that a file does not hold any more what was read of it.
