@@ -10,7 +10,7 @@ import (
 const (
 	plotWidth  = 860
 	plotLeft   = 290 // where the bars begin
-	plotRight  = 130 // for the figures behind them
+	plotRight  = 170 // for the figures behind them
 	barHeight  = 14
 	groupSpace = 12
 )
@@ -63,12 +63,15 @@ func group(b *strings.Builder, m measured, y int) int {
 		}
 		value := median(rounds, figures.perCPUSecond)
 		width := value / most * (plotWidth - plotLeft - plotRight)
-		label := thousands(value)
-		if contrib := m.Results[fileLog]; name != fileLog && len(contrib) > 0 {
+		label, opacity := thousands(value), 1.0
+		if contrib := m.Results[contribOf(name)]; name != contribOf(name) && len(contrib) > 0 {
 			label += fmt.Sprintf("  (%.1f×)", ratio(rounds, contrib, figures.perCPUSecond))
 		}
-		fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/><text x="%.1f" y="%d" font-size="11">%s</text>`+"\n",
-			plotLeft, y, max(width, 1), barHeight-2, colours[name], float64(plotLeft)+width+5, y+10, label)
+		if pools(name) {
+			label, opacity = label+pooled, 0.6
+		}
+		fmt.Fprintf(b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s" fill-opacity="%g"/><text x="%.1f" y="%d" font-size="11">%s</text>`+"\n",
+			plotLeft, y, max(width, 1), barHeight-2, colours[strings.TrimSuffix(name, pooled)], opacity, float64(plotLeft)+width+5, y+10, label)
 		y += barHeight
 	}
 	return y
