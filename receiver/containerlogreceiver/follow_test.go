@@ -208,6 +208,7 @@ func testStartAtEnd(t *testing.T) {
 	c.Signal("USR1")
 	r.awaitLines(c.ID, 1)
 	later := dockertest.Run(t, dockertest.Spec{Name: name(t), Steps: []script.Step{script.Lines{Count: 10}, script.Wait{}}})
+	r.awaitLines(later.ID, 10)
 	r.requireExact(later)
 	require.Equal(t, "new", r.records(c.ID)[0].Body)
 	require.Zero(t, len(r.records(stopped.ID)))

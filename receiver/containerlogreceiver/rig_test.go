@@ -166,11 +166,18 @@ func (r *rig) open(id string) bool {
 // in order.
 func (r *rig) requireExact(c *dockertest.Container) {
 	r.t.Helper()
-	want := engineLines(c)
-	for deadline := time.Now().Add(patience); len(r.records(c.ID)) < len(want) && time.Now().Before(deadline); {
+	want, got := engineLines(c), r.lines(c.ID)
+	for deadline := time.Now().Add(patience); len(got) != len(want) && time.Now().Before(deadline); got = r.lines(c.ID) {
+		if len(got) > len(want) {
+			again := engineLines(c)
+			if len(again) == len(want) {
+				break
+			}
+			want = again // the container has written more meanwhile
+		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	requireSame(r.t, want, r.lines(c.ID))
+	requireSame(r.t, want, got)
 }
 
 // requireSame compares lines by stream, and says little where much differs.
