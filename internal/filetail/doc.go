@@ -47,7 +47,8 @@
 // A text that goes on in the next file of a log (handOverLocked), or behind a truncation (rewind), has no place in its file: it is
 // stored itself. Where a truncated log has a copy, its open text goes on in the copy, from which it is handed back (takeOpen). Where a file is
 // compressed before there is a next one, its open text goes to the compressed file, which is there after a restart too, and from that to the
-// next one (wantsOpen, chainLocked). What was left to a file that is nowhere after a restart goes on in the next one, or comes as it is (followText).
+// next one (wantsOpen, chainLocked). What was left to a file that is nowhere after a restart, or is stored because that has left it to others, goes on in the
+// next one, or comes as it is (followText, followOpen).
 //
 // # What does not wait for ever
 //

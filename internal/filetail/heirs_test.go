@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -75,6 +76,89 @@ func TestTextThatOneOfTwoHeirsHasDeliveredComesOnce(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A file has left text to the next one, that is not stored with it yet when the collector ends, and is deleted before the next start.
+func TestTextThatWasLeftByAFileThatIsDeletedWhileDown(t *testing.T) {
+	type test struct {
+		heir string // what becomes of the next file
+		id   string // of the file that gets the id of the deleted one
+		left bool   // the text is in the position of the deleted file, and not only where it is in that
+		want string
+		gaps int64
+	}
+	for _, tt := range []test{
+		{heir: "is there", left: true, want: "begins, ends"},
+		{heir: "is there", id: "other", left: true, want: "begins, ends"},
+		{heir: "is there", id: "b.log", left: true, want: "begins, ends"},
+		{heir: "is deleted", left: true, want: "begins, …"},
+		{heir: "is there", want: "ends", gaps: 1},
+	} {
+		for _, kind := range []string{CompressionNone, CompressionAuto} {
+			t.Run(fmt.Sprintf("the next one %s, id for %q, text is left %t, compression %q", tt.heir, tt.id, tt.left, kind), func(t *testing.T) {
+				x := newTail(t)
+				x.settings.Include = []string{x.path("a.log.*"), x.path("b.log")}
+				x.settings.Compression = kind
+				x.settings.Text.Format = lineformat.CRI
+				x.settings.RotateWait, x.settings.Text.FlushPeriod = time.Minute, time.Minute
+				x.write("a.log.1", cri("stdout", "F", "one")+cri("stdout", "P", "begins, "))
+				x.run().want("one")
+				x.readOut()
+				x.rename("a.log.1", "a.log.2") // no file is a.log: of a log that is looked beside the text would be stored before it is read
+				x.settled()
+				x.refuse()
+				x.write("tmp", cri("stdout", "F", "ends"))
+				x.rename("tmp", "a.log.1")
+				x.settledBehindRefusal()
+				x.leaves("a.log.2", 1)
+				if tt.left {
+					x.rename("a.log.2", "aside") // which is looked at again and again
+					capturetest.WaitFor(t, "the text is stored", func() bool { return x.stores("aside", "begins, ") })
+				}
+				x.stop()
+				name := "a.log.2"
+				if tt.left {
+					name = "aside"
+				}
+				before, err := os.Stat(x.path(name))
+				require.NoError(t, err)
+				require.NoError(t, os.Remove(x.path(name)))
+				if tt.heir == "is deleted" {
+					require.NoError(t, os.Remove(x.path("a.log.1")))
+					x.settings.Text.FlushPeriod = 50 * time.Millisecond
+					x.settings.RotateWait = time.Second
+				}
+				if tt.id != "" {
+					x.write(tt.id, "")
+					after, err := os.Stat(x.path(tt.id))
+					require.NoError(t, err)
+					if !os.SameFile(before, after) {
+						t.Skip("this file system does not give an inode again at once")
+					}
+				}
+				x.consumer.Answer(nil)
+				x.run().wantMarked("one", tt.want)
+				x.settled()
+				require.Equal(t, tt.gaps, x.value("otelcol_logcapture_gaps"))
+				x.stop()
+				x.run().settled()
+				x.wantMarked("one", tt.want)
+				require.Zero(t, x.value("otelcol_logcapture_gaps"))
+			})
+		}
+	}
+}
+
+// stores says that the position of a file was stored with a text.
+func (x *tail) stores(name, text string) bool {
+	x.engine.mu.Lock()
+	defer x.engine.mu.Unlock()
+	for _, f := range x.engine.files {
+		if f.path == x.path(name) || f.known.at == x.path(name) {
+			return !f.reading && strings.Contains(f.known.open, text)
+		}
+	}
+	return false
 }
 
 // leaves waits until what is open of a file is in so many others, and stored with none of them.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/logcapture/logcapture/internal/lineformat"
 )
 
 const (
@@ -65,8 +67,11 @@ func (d *discovery) recover(ctx context.Context) {
 		if err != nil && !missing(err) {
 			continue // that proves nothing
 		}
-		positions = slices.DeleteFunc(positions, func(p position) bool { return d.replacedWhileDown(p, dir, names) })
 		for _, p := range positions {
+			p, ok := d.replacedWhileDown(p, dir, names)
+			if !ok {
+				continue
+			}
 			path := filepath.Join(dir, names[p.id.inode])
 			info := fileAt(path, p.id)
 			d.mark(p, path, info)
@@ -76,7 +81,9 @@ func (d *discovery) recover(ctx context.Context) {
 			if info == nil && p.onlyText() {
 				d.followText(p)
 			} else if info == nil {
-				info, path = d.resumeCompressed(p, dir, names)
+				if info, path = d.resumeCompressed(p, dir, names); info == nil && p.open != "" && !d.packedHolds(p, dir, names) {
+					d.followOpen(p)
+				}
 			} else if d.resumeAside(p, path, info) != nil {
 				continue
 			}
@@ -87,20 +94,23 @@ func (d *discovery) recover(ctx context.Context) {
 	}
 }
 
-// replacedWhileDown forgets the position of a file whose id the file system has given to another one.
-func (d *discovery) replacedWhileDown(p position, dir string, names map[uint64]string) bool {
+// replacedWhileDown forgets the position of a file whose id the file system has given to another one. It returns the position that there is now, and
+// false for none.
+func (d *discovery) replacedWhileDown(p position, dir string, names map[uint64]string) (position, bool) {
 	path := filepath.Join(dir, names[p.id.inode])
 	if fileAt(path, p.id) == nil || !p.otherThan(bornAt(path, p.id)) {
-		return false
+		return p, true
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, ok := d.stored[p.id]; ok {
-		delete(d.stored, p.id)
-		d.buryLocked(p)
-		d.strangerLocked(p.path, p.id)
+	if _, ok := d.stored[p.id]; !ok {
+		return position{}, false
 	}
-	return true
+	delete(d.stored, p.id)
+	d.buryLocked(p)
+	d.strangerLocked(p.path, p.id)
+	p, ok := d.stored[p.grave()]
+	return p, ok
 }
 
 // mark notes where the file of a stored position is, or since when it is nowhere.
@@ -135,7 +145,7 @@ func (d *discovery) resumeAside(p position, path string, info fs.FileInfo) error
 
 // resumeCompressed follows the compressed file that a file has become, if there is one beside it.
 func (d *discovery) resumeCompressed(p position, dir string, names map[uint64]string) (fs.FileInfo, string) {
-	if d.Compression == CompressionNone || p.gone != 0 {
+	if d.Compression == CompressionNone || p.gone != 0 && p.open == "" {
 		return nil, ""
 	}
 	for _, name := range names {
@@ -153,6 +163,39 @@ func (d *discovery) resumeCompressed(p position, dir string, names map[uint64]st
 		}
 	}
 	return nil, ""
+}
+
+// packedHolds says that a compressed file beside a file that is nowhere, which was found already and never read, has the content that was read of that:
+// it goes on with what was open there.
+func (d *discovery) packedHolds(p position, dir string, names map[uint64]string) bool {
+	if d.Compression == CompressionNone {
+		return false
+	}
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if !compressedExt(filepath.Ext(name)) || family(path) != family(p.path) {
+			continue
+		}
+		info, err := os.Lstat(path)
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		known, err := idOfPath(path, info)
+		if err != nil {
+			continue
+		}
+		d.mu.Lock()
+		f := d.files[known]
+		fresh := f != nil && f.stored == nil
+		d.mu.Unlock()
+		if !fresh {
+			continue
+		}
+		if _, ok := d.goesOn(&file{id: known, path: path}, info.Size(), p); ok {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *discovery) followAside(f *file, info fs.FileInfo) error {
@@ -174,6 +217,55 @@ func (d *discovery) followText(p position) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.detachLocked(f)
+}
+
+// followOpen takes what was open in a file that is nowhere out of its position: the text that stands there goes on by itself. What was in the file only
+// is lost, unless that comes back.
+func (d *discovery) followOpen(p position) {
+	open, _, err := lineformat.DecodeOpen([]byte(p.open))
+	if err != nil {
+		return // it was checked when the position was
+	}
+	deleted := p.id.device&graveyard != 0
+	if p.opensHere() && (deleted || p.gone == 0) {
+		d.gap(&file{name: p.path}, "A file is gone before a line or record that began in it was delivered")
+	}
+	d.mu.Lock()
+	rest, ok := d.stored[p.id]
+	if !ok {
+		d.mu.Unlock()
+		return
+	}
+	var here, texts []lineformat.Open
+	for _, o := range open {
+		if o.At >= 0 {
+			here = append(here, o)
+		} else {
+			texts = append(texts, o)
+		}
+	}
+	left := position{id: p.id, path: rest.path, at: rest.at, born: rest.born, gone: rest.gone}
+	left.id = left.grave()
+	follow := slices.ContainsFunc(texts, func(o lineformat.Open) bool { return len(o.Text) > 0 })
+	if follow {
+		left.open = encodeOpen(texts)
+		d.stored[left.id] = left
+		d.Store.Put(left.id.key(), left.encode()) // before it is in the other one no more
+	}
+	if deleted {
+		rest.open = ""
+		delete(d.stored, rest.id)
+		d.buryLocked(rest) // again, if there is still something to be remembered
+		d.strangerLocked(rest.path, rest.id)
+	} else {
+		rest.open = encodeOpen(here)
+		d.stored[rest.id] = rest
+		d.Store.Put(rest.id.key(), rest.encode())
+	}
+	d.mu.Unlock()
+	if follow {
+		d.followText(left)
+	}
 }
 
 // missedGenerations follows the files that have the name of a generation of the log that p belongs to, and were written after it.
@@ -252,9 +344,10 @@ func (e *Engine) buryLocked(p position) {
 	e.rememberLocked(p)
 }
 
-// rememberLocked keeps what was read of content that no file has any more, where it may come back compressed: under an id that no file has.
+// rememberLocked keeps what was read of content that no file has any more, where it may come back compressed, and what was open in it: under an id that
+// no file has.
 func (e *Engine) rememberLocked(p position) {
-	if !p.onlyText() && (e.Compression == CompressionNone || p.offset == 0) {
+	if p.open == "" && (e.Compression == CompressionNone || p.offset == 0) {
 		return
 	}
 	p.id = p.grave()

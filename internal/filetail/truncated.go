@@ -264,18 +264,8 @@ func holdsAt(path string, past position) bool {
 // followCopy follows a file behind what was read of its content under another id, if its content proves that. What was read to its end is only
 // noted: nothing more is written to a copy.
 func (d *discovery) followCopy(f *file, info fs.FileInfo, past position) *file {
-	var err error
-	if f.handle, err = os.Open(f.path); err != nil {
-		return nil
-	}
-	defer f.closeHandle()
-	size := info.Size()
-	if kind, ok, err := compression(d.Compression, f.handle); err == nil && ok && kind != CompressionNone {
-		f.codec = &codec{kind: kind, file: f.handle}
-		defer f.codec.stop()
-		size = 1 << 62
-	}
-	if ok, err := f.continues(past, size); err != nil || !ok {
+	size, ok := d.goesOn(f, info.Size(), past)
+	if !ok {
 		return nil
 	}
 	place := f.place
@@ -291,4 +281,21 @@ func (d *discovery) followCopy(f *file, info fs.FileInfo, past position) *file {
 		return nil
 	}
 	return copied
+}
+
+// goesOn finds the place in a file behind what was read of its content under another id, if its content proves that. The file is closed before and
+// after. It returns how much content there may be, which of a compressed file is not known.
+func (d *discovery) goesOn(f *file, size int64, past position) (content int64, ok bool) {
+	var err error
+	if f.handle, err = os.Open(f.path); err != nil {
+		return 0, false
+	}
+	defer f.closeHandle()
+	if kind, ok, err := compression(d.Compression, f.handle); err == nil && ok && kind != CompressionNone {
+		f.codec = &codec{kind: kind, file: f.handle}
+		defer f.codec.stop()
+		size = 1 << 62
+	}
+	ok, err = f.continues(past, size)
+	return size, ok && err == nil
 }
