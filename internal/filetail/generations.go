@@ -152,24 +152,30 @@ func (e *Engine) generationsLocked(log string) (all []*file) {
 			compareNames(b.path, a.path),
 		)
 	})
-	packedLast(all)
-	return all
+	return packedBehind(all)
 }
 
-// packedLast moves a compressed file, which may have the time of the one it is made of, behind that: it takes over what is open there.
-func packedLast(all []*file) {
-	for i := len(all) - 2; i >= 0; i-- {
-		packed := all[i]
+// packedBehind moves a compressed file right behind the one it is made of, from which it takes over what is open there. It may have the time of that,
+// or that of its last write, while it is written: what it holds is as old as the other one.
+func packedBehind(all []*file) []*file {
+	for _, packed := range slices.Clone(all) {
 		ext := filepath.Ext(packed.path)
 		if !compressedExt(ext) {
 			continue
 		}
-		plain := strings.TrimSuffix(packed.path, ext)
-		if j := slices.IndexFunc(all[i+1:], func(f *file) bool { return f.path == plain }); j >= 0 {
-			copy(all[i:], all[i+1:i+j+2])
-			all[i+j+1] = packed
+		plain, from := strings.TrimSuffix(packed.path, ext), slices.Index(all, packed)
+		for to, f := range all {
+			// What is not at the path any more may be another one, of which only the time tells.
+			if f.path == plain && (f.links > 0 || to > from) {
+				if all = slices.Delete(all, from, from+1); to < from {
+					to++
+				}
+				all = slices.Insert(all, to, packed)
+				break
+			}
 		}
 	}
+	return all
 }
 
 // chainLocked has each new generation of a log wait for the one before it, and one that nothing was read of yet for new ones that are older.

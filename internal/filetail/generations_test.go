@@ -2,11 +2,19 @@ package filetail
 
 import (
 	"container/list"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/plog"
 
+	"github.com/logcapture/logcapture/internal/capturetest"
+	"github.com/logcapture/logcapture/internal/emit"
 	"github.com/logcapture/logcapture/internal/lineformat"
 )
 
@@ -48,4 +56,62 @@ func TestCopyHasWhatIsOpenInALogBesideWhatWasTakenOver(t *testing.T) {
 	e.truncatedLocked(f)
 	require.True(t, f.past.opensHere())
 	require.NotContains(t, f.past.open, "taken over")
+}
+
+// The oldest of some generations that nothing was read of yet, and that is not open, is compressed: while that is done the compressed file is the one
+// that was changed last.
+func TestOldestGenerationIsCompressedBeforeAnyIsRead(t *testing.T) {
+	x := newTail(t)
+	x.settings.Include = []string{x.path("busy-*.log"), x.path("a.log*")}
+	x.settings.Compression = CompressionAuto
+	x.settings.MaxOpenFiles = workers()
+	var inside atomic.Int32
+	released := make(chan struct{})
+	x.consumer.Answer(func(ctx context.Context, _ plog.Logs) error {
+		inside.Add(1)
+		select {
+		case <-released:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	})
+	for i := range workers() {
+		x.write(fmt.Sprintf("busy-%d.log", i), strings.Repeat(strings.Repeat("x", 1000)+"\n", 2*emit.MaxBatchBytes/1000))
+	}
+	x.run()
+	capturetest.WaitFor(t, "all workers deliver", func() bool { return int(inside.Load()) == workers() })
+	var want []string
+	names := []string{"a.log.3", "a.log.2", "a.log.1", "a.log"}
+	for i, name := range names {
+		x.generation(&want, name, 10*i+1, 10*i+10)
+		changed := time.Now().Add(time.Duration(i-10) * time.Minute)
+		require.NoError(t, os.Chtimes(x.path(name), changed, changed))
+	}
+	for _, name := range names {
+		x.followed(name)
+	}
+	x.settledBehindRefusal()
+	text, _ := lines("l", 1, 10)
+	data := packed(t, CompressionGzip, text)
+	x.write("a.log.3.gz", string(data[:len(data)/2]))
+	x.followed("a.log.3.gz")
+	x.settledBehindRefusal()
+	x.write("a.log.3.gz", string(data[len(data)/2:]))
+	info, err := os.Stat(x.path("a.log.3"))
+	require.NoError(t, err)
+	require.NoError(t, os.Chtimes(x.path("a.log.3.gz"), info.ModTime(), info.ModTime()))
+	require.NoError(t, os.Remove(x.path("a.log.3")))
+	x.settledBehindRefusal()
+	close(released)
+	var got []string
+	capturetest.WaitFor(t, "all lines of the log", func() bool {
+		got = nil
+		for _, body := range x.consumer.Bodies() {
+			if strings.HasPrefix(body, "l-") {
+				got = append(got, body)
+			}
+		}
+		return len(got) >= len(want)
+	})
+	require.Equal(t, want, got)
 }
