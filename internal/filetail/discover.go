@@ -31,6 +31,7 @@ type discovery struct {
 	pollAt   time.Time
 	fresh    []*file           // found in this look
 	appeared []*entry          // which lead to some of them, or to nothing any more
+	slipped  map[string]bool   // logs of which a generation was not where this look had seen its name
 	skips    map[id]int64      // what start_at end skips of files that cannot be read yet
 	seen     map[*pattern]bool // patterns that an earlier run has looked for
 	warned   map[string]bool   // paths of which the log has told that they cannot be read
@@ -42,11 +43,12 @@ type discovery struct {
 // discover looks for files until ctx ends.
 func (e *Engine) discover(ctx context.Context) {
 	d := &discovery{
-		Engine: e,
-		polled: make(map[*directory]struct{}),
-		skips:  make(map[id]int64),
-		seen:   make(map[*pattern]bool),
-		warned: make(map[string]bool),
+		Engine:  e,
+		polled:  make(map[*directory]struct{}),
+		skips:   make(map[id]int64),
+		slipped: make(map[string]bool),
+		seen:    make(map[*pattern]bool),
+		warned:  make(map[string]bool),
 	}
 	d.plant()
 	if d.loadPositions(ctx) != nil {

@@ -16,8 +16,8 @@
 //
 // The name of a file says which log it is a generation of ([family]). They are read in the order of their last changes, each when what those
 // before it held has been read; the log itself comes last. Rotations go on while discovery looks, so each file that is found makes discovery look at all
-// generations of the log again ([discovery.lookBeside]), and the beginning of a log that has other generations is taken only when discovery has
-// looked for more of them since the beginning was there ([reader.sure]).
+// generations of the log again, where there are more or a name led nowhere ([discovery.lookBeside]). The beginning of a log that has other generations
+// is taken only when discovery has looked for more of them since the beginning was there ([reader.sure]).
 //
 // A file that was never read, and whose name is that of a generation, may hold what was read already under another id:
 //

@@ -40,7 +40,8 @@ func (d *discovery) unreadable(path string, err error) {
 	switch {
 	case err == nil:
 		delete(d.warned, path)
-	case missing(err): // it went away between the listing and the look
+	case missing(err): // it went away between the listing and the look, maybe to another name
+		d.slipped[family(path)] = true
 	case !d.warned[path]:
 		d.warned[path] = true
 		d.Logger.Warn("A file cannot be read; it is tried again", zap.String("path", path), zap.Error(err))

@@ -16,6 +16,7 @@ const maxBeside = 4
 // lookBeside looks for more generations of the logs of which some were found: the rotation that has made one has moved the others, and
 // they are to be read in their order. So it goes on until nothing is found that was not known.
 func (d *discovery) lookBeside() {
+	defer clear(d.slipped)
 	for range maxBeside {
 		appeared := d.appeared
 		d.appeared = nil
@@ -30,7 +31,7 @@ func (d *discovery) lookBeside() {
 			if !ent.here && ent.path() == log { // others may have come there and gone too
 				replaced = ent.file
 			}
-			if replaced == nil && !d.relatedLocked(log) {
+			if replaced == nil && !d.relatedLocked(log) && !d.slipped[log] {
 				continue
 			}
 			if logs[ent.dir] == nil {

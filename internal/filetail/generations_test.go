@@ -115,3 +115,28 @@ func TestOldestGenerationIsCompressedBeforeAnyIsRead(t *testing.T) {
 	})
 	require.Equal(t, want, got)
 }
+
+// The older one of two generations is renamed between the listing of a look and the look at its name. So it is with the younger one alone that the look
+// would end.
+func TestOlderGenerationIsRenamedPastTheLook(t *testing.T) {
+	x := newTail(t)
+	x.settings.Include = []string{x.path("none.log")}
+	x.run().looked()
+	d := &discovery{Engine: x.engine, slipped: make(map[string]bool), warned: make(map[string]bool), first: true}
+	dir := newDirectory(nil, x.dir, nil)
+	for _, p := range newPatterns(x.path("a.log*")) {
+		dir.states = append(dir.states, state{p, len(p.segments) - 1})
+	}
+	var want []string
+	x.generation(&want, "a.log.1", 1, 100)
+	x.generation(&want, "a.log", 101, 200)
+	names, err := dir.names()
+	require.NoError(t, err)
+	require.Equal(t, []string{"a.log", "a.log.1"}, names)
+	d.lookAt(dir, "a.log")
+	x.rename("a.log.1", "a.log.2")
+	d.lookAt(dir, "a.log.1")
+	d.settle()
+	require.EqualValues(t, 2, x.engine.watched())
+	x.want(want...)
+}
