@@ -20,13 +20,16 @@ import (
 // A file has left texts to two others, and when the collector ends only the first of them has delivered its text.
 func TestTextThatOneOfTwoHeirsHasDeliveredComesOnce(t *testing.T) {
 	for _, stream := range []string{"stdout", "stderr"} {
-		for _, file := range []string{"followed", "let go", "deleted"} {
+		for _, file := range []string{"followed", "let go", "deleted", "deleted, and might come back compressed"} {
 			t.Run(fmt.Sprintf("late text of %s, the file is %s", stream, file), func(t *testing.T) {
 				if workers() < 2 {
 					t.Skip("the older file is read while the newer one is delivered")
 				}
 				x := newTail(t)
 				x.settings.Include = []string{x.path("a.log.*")}
+				if strings.Contains(file, "compressed") {
+					x.settings.Compression = CompressionAuto
+				}
 				x.settings.Text.Format = lineformat.CRI
 				x.settings.RotateWait, x.settings.Text.FlushPeriod = time.Minute, time.Minute
 				var first, second atomic.Bool
@@ -60,7 +63,7 @@ func TestTextThatOneOfTwoHeirsHasDeliveredComesOnce(t *testing.T) {
 				case "let go":
 					x.rename("a.log.3", "aside")
 					x.letGo()
-				case "deleted":
+				case "deleted", "deleted, and might come back compressed":
 					require.NoError(t, os.Remove(x.path("a.log.3")))
 					x.letGo()
 				}
