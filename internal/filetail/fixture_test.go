@@ -26,6 +26,7 @@ import (
 
 	"github.com/logcapture/logcapture/internal/capture"
 	"github.com/logcapture/logcapture/internal/capturetest"
+	"github.com/logcapture/logcapture/internal/emit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -224,4 +225,30 @@ func lines(file string, first, last int) (text string, bodies []string) {
 		bodies = append(bodies, line)
 	}
 	return all.String(), bodies
+}
+
+// hold has all deliveries wait until release is called, once. inside counts those that have begun.
+func (x *tail) hold() (inside *atomic.Int32, release func()) {
+	inside = new(atomic.Int32)
+	released := make(chan struct{})
+	x.consumer.Answer(func(ctx context.Context, _ plog.Logs) error {
+		inside.Add(1)
+		select {
+		case <-released:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	})
+	return inside, func() { close(released) }
+}
+
+// occupy has all workers wait in a delivery until release is called, once.
+func (x *tail) occupy() (release func()) {
+	x.t.Helper()
+	inside, release := x.hold()
+	for i := range workers() {
+		x.write(fmt.Sprintf("busy-%d.log", i), strings.Repeat(strings.Repeat("x", 1000)+"\n", 2*emit.MaxBatchBytes/1000))
+	}
+	capturetest.WaitFor(x.t, "all workers deliver", func() bool { return int(inside.Load()) == workers() })
+	return release
 }

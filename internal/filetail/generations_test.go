@@ -2,19 +2,14 @@ package filetail
 
 import (
 	"container/list"
-	"context"
-	"fmt"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/pdata/plog"
 
 	"github.com/logcapture/logcapture/internal/capturetest"
-	"github.com/logcapture/logcapture/internal/emit"
 	"github.com/logcapture/logcapture/internal/lineformat"
 )
 
@@ -65,21 +60,8 @@ func TestOldestGenerationIsCompressedBeforeAnyIsRead(t *testing.T) {
 	x.settings.Include = []string{x.path("busy-*.log"), x.path("a.log*")}
 	x.settings.Compression = CompressionAuto
 	x.settings.MaxOpenFiles = workers()
-	var inside atomic.Int32
-	released := make(chan struct{})
-	x.consumer.Answer(func(ctx context.Context, _ plog.Logs) error {
-		inside.Add(1)
-		select {
-		case <-released:
-		case <-ctx.Done():
-		}
-		return ctx.Err()
-	})
-	for i := range workers() {
-		x.write(fmt.Sprintf("busy-%d.log", i), strings.Repeat(strings.Repeat("x", 1000)+"\n", 2*emit.MaxBatchBytes/1000))
-	}
 	x.run()
-	capturetest.WaitFor(t, "all workers deliver", func() bool { return int(inside.Load()) == workers() })
+	release := x.occupy()
 	var want []string
 	names := []string{"a.log.3", "a.log.2", "a.log.1", "a.log"}
 	for i, name := range names {
@@ -102,7 +84,7 @@ func TestOldestGenerationIsCompressedBeforeAnyIsRead(t *testing.T) {
 	require.NoError(t, os.Chtimes(x.path("a.log.3.gz"), info.ModTime(), info.ModTime()))
 	require.NoError(t, os.Remove(x.path("a.log.3")))
 	x.settledBehindRefusal()
-	close(released)
+	release()
 	var got []string
 	capturetest.WaitFor(t, "all lines of the log", func() bool {
 		got = nil

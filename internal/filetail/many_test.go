@@ -3,7 +3,6 @@
 package filetail
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/pdata/plog"
 
 	"github.com/logcapture/logcapture/internal/capturetest"
 )
@@ -81,14 +79,7 @@ func TestHotFileDoesNotDelaySlowOnes(t *testing.T) {
 	}
 	x.run().looked()
 	x.settled()
-	released := make(chan struct{})
-	x.consumer.Answer(func(ctx context.Context, _ plog.Logs) error {
-		select {
-		case <-released:
-		case <-ctx.Done():
-		}
-		return ctx.Err()
-	})
+	_, release := x.hold()
 	x.write("hot.log", text)
 	for i := range slow {
 		x.write(fmt.Sprintf("%d.log", i), "slow\n")
@@ -104,7 +95,7 @@ func TestHotFileDoesNotDelaySlowOnes(t *testing.T) {
 		}
 		return turns == slow+1
 	})
-	close(released)
+	release()
 	capturetest.WaitFor(t, "all lines", func() bool { return x.consumer.Len() == slow+hot })
 	bodies := x.consumer.Bodies()
 	last := 0

@@ -3,22 +3,17 @@
 package filetail
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"runtime"
 	"slices"
-	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/collector/pdata/plog"
 
 	"github.com/logcapture/logcapture/internal/capturetest"
-	"github.com/logcapture/logcapture/internal/emit"
 )
 
 // A file that is made where another was deleted often gets its inode at once. While few files can be open it is opened for each turn,
@@ -96,21 +91,7 @@ func TestFileThatLosesItsIDBeforeItWasReadIsAGap(t *testing.T) {
 	x.settled()
 
 	// All workers are busy, so that more of the file is known and not read.
-	var inside atomic.Int32
-	released := make(chan struct{})
-	x.consumer.Answer(func(ctx context.Context, _ plog.Logs) error {
-		inside.Add(1)
-		select {
-		case <-released:
-		case <-ctx.Done():
-		}
-		return ctx.Err()
-	})
-	workers := min(runtime.GOMAXPROCS(0), maxWorkers)
-	for i := range workers {
-		x.write(fmt.Sprintf("busy-%d.log", i), strings.Repeat(strings.Repeat("x", 1000)+"\n", 2*emit.MaxBatchBytes/1000))
-	}
-	capturetest.WaitFor(t, "all workers deliver", func() bool { return int(inside.Load()) == workers })
+	release := x.occupy()
 	x.write("old.log", "never read\n")
 	x.settledBehindRefusal()
 	before, err := os.Stat(x.path("old.log"))
@@ -122,7 +103,7 @@ func TestFileThatLosesItsIDBeforeItWasReadIsAGap(t *testing.T) {
 	if !os.SameFile(before, after) {
 		t.Skip("this file system does not give an inode again at once")
 	}
-	close(released)
+	release()
 	capturetest.WaitFor(t, "the new file", func() bool { return slices.Contains(x.consumer.Bodies(), "new") })
 	x.settled()
 	x.stop() // a worker tells and counts what is lost after it has let the file go
@@ -157,16 +138,7 @@ func testCopyWithTheIDOf(t *testing.T, deleted, pattern string) {
 	x.want("1 first")
 	x.write("c.log", "0 takes the handle of the oldest\n")
 	x.readOut()
-	var inside atomic.Bool
-	released := make(chan struct{})
-	x.consumer.Answer(func(ctx context.Context, _ plog.Logs) error {
-		inside.Store(true)
-		select {
-		case <-released:
-		case <-ctx.Done():
-		}
-		return ctx.Err()
-	})
+	inside, release := x.hold()
 	before, err := os.Stat(x.path(deleted))
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(x.path(deleted)))
@@ -177,7 +149,7 @@ func testCopyWithTheIDOf(t *testing.T, deleted, pattern string) {
 		t.Skip("this file system does not give an inode again at once")
 	}
 	if deleted != "aside/b.log" || pattern == "a.log*" { // else nobody sees the copy before there is a reason to look for it
-		capturetest.WaitFor(t, "what is open of the older file is delivered", inside.Load)
+		capturetest.WaitFor(t, "what is open of the older file is delivered", func() bool { return inside.Load() > 0 })
 	}
 	require.NoError(t, os.Truncate(x.path("a.log"), 0))
 	capturetest.WaitFor(t, "the truncation is seen", func() bool {
@@ -186,7 +158,7 @@ func testCopyWithTheIDOf(t *testing.T, deleted, pattern string) {
 		f := x.engine.logs[x.path("a.log")]
 		return (f.past.offset > 0 || runtime.GOMAXPROCS(0) == 1) && !f.held && !f.reading && !f.queued
 	})
-	close(released)
+	release()
 	x.write("a.log", "  goes on\n3 next\n")
 	want := []string{"1 first", "0 oldest", "2 begins\n  more", "2b whole", "2c begins\n  goes on"}
 	x.want(want...)

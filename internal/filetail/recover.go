@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -143,23 +144,39 @@ func (d *discovery) resumeAside(p position, path string, info fs.FileInfo) error
 	return d.followAside(&file{id: p.id, name: p.path, path: path}, info)
 }
 
+// compressedBeside returns the compressed files in a directory that a file may have become.
+func (d *discovery) compressedBeside(p position, dir string, names map[uint64]string) iter.Seq2[*file, fs.FileInfo] {
+	return func(yield func(*file, fs.FileInfo) bool) {
+		if d.Compression == CompressionNone {
+			return
+		}
+		for _, name := range names {
+			path := filepath.Join(dir, name)
+			if !compressedExt(filepath.Ext(name)) || family(path) != family(p.path) {
+				continue
+			}
+			info, err := os.Lstat(path)
+			if err != nil || !info.Mode().IsRegular() {
+				continue
+			}
+			if known, err := idOfPath(path, info); err == nil && !yield(&file{id: known, name: p.path, path: path}, info) {
+				return
+			}
+		}
+	}
+}
+
 // resumeCompressed follows the compressed file that a file has become, if there is one beside it.
 func (d *discovery) resumeCompressed(p position, dir string, names map[uint64]string) (fs.FileInfo, string) {
-	if d.Compression == CompressionNone || p.gone != 0 && p.open == "" {
+	if p.gone != 0 && p.open == "" {
 		return nil, ""
 	}
-	for _, name := range names {
-		path := filepath.Join(dir, name)
-		if !compressedExt(filepath.Ext(name)) || family(path) != family(p.path) {
+	for f, info := range d.compressedBeside(p, dir, names) {
+		if d.known(f.path, f.id) {
 			continue
 		}
-		info, err := os.Lstat(path)
-		if err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		known, err := idOfPath(path, info)
-		if err == nil && !d.known(path, known) && d.followCopy(&file{id: known, name: p.path, path: path, born: bornAt(path, known)}, info, p) != nil {
-			return info, path
+		if f.born = bornAt(f.path, f.id); d.followCopy(f, info, p) != nil {
+			return info, f.path
 		}
 	}
 	return nil, ""
@@ -168,30 +185,15 @@ func (d *discovery) resumeCompressed(p position, dir string, names map[uint64]st
 // packedHolds says that a compressed file beside a file that is nowhere, which was found already and never read, has the content that was read of that:
 // it goes on with what was open there.
 func (d *discovery) packedHolds(p position, dir string, names map[uint64]string) bool {
-	if d.Compression == CompressionNone {
-		return false
-	}
-	for _, name := range names {
-		path := filepath.Join(dir, name)
-		if !compressedExt(filepath.Ext(name)) || family(path) != family(p.path) {
-			continue
-		}
-		info, err := os.Lstat(path)
-		if err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		known, err := idOfPath(path, info)
-		if err != nil {
-			continue
-		}
+	for f, info := range d.compressedBeside(p, dir, names) {
 		d.mu.Lock()
-		f := d.files[known]
-		fresh := f != nil && f.stored == nil
+		followed := d.files[f.id]
+		fresh := followed != nil && followed.stored == nil
 		d.mu.Unlock()
 		if !fresh {
 			continue
 		}
-		if _, ok := d.goesOn(&file{id: known, path: path}, info.Size(), p); ok {
+		if _, ok := d.goesOn(f, info.Size(), p); ok {
 			return true
 		}
 	}
