@@ -166,9 +166,6 @@ func (st *stream) missing(ctx context.Context, s *session, before, next mark, do
 	defer st.f.lookBacks.Release(1)
 	more := false
 	for _, tail := range []string{"64", "4096", "32768", allOfIt} {
-		if tail != allOfIt && st.tailless.Load() == s {
-			continue
-		}
 		e, err := st.lookBack(ctx, s, tail, before, next)
 		switch {
 		case errors.Is(err, errTailless):
@@ -226,6 +223,9 @@ func (st *stream) look(ctx context.Context, s *session, options container.LogsOp
 	limit, tail := callTimeout, options.Tail != allOfIt && !s.oldAPI
 	if tail {
 		limit = soon
+		if st.tailless.Load() == s {
+			return errTailless
+		}
 	}
 	request, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

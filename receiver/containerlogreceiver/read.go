@@ -60,7 +60,7 @@ func (st *stream) readStream(ctx context.Context, s *session, follow bool) error
 // Engines up to API 1.41 stop at the first compressed file that is older than "since", and that is the oldest: of what was rotated away
 // they give nothing then. There "since" is asked for once only, when it is known what has to come first.
 func (st *stream) options(ctx context.Context, s *session, try int) (container.LogsOptions, error) {
-	options := container.LogsOptions{ShowStdout: st.own.stdout, ShowStderr: st.own.stderr, Timestamps: true, Tail: "all"}
+	options := container.LogsOptions{ShowStdout: st.own.stdout, ShowStderr: st.own.stderr, Timestamps: true, Tail: allOfIt}
 	since, begun := st.lines.Window().Since()
 	if !begun {
 		return options, nil
@@ -122,7 +122,7 @@ func (st *stream) readOnce(ctx context.Context, s *session, options container.Lo
 	}
 	st.work.Lock()
 	st.watchOver(s, options.Follow)
-	st.lines.Opened(options.Tail != "all")
+	st.lines.Opened(options.Tail != allOfIt)
 	st.work.Unlock()
 	st.sure = false
 	in := &incoming{st: st, session: s, decoder: dockerstream.NewDecoder(body), body: body}

@@ -117,10 +117,7 @@ func (st *stream) newest(ctx context.Context, s *session) (newest int64, err err
 		newest = max(newest, p.Stamp)
 		return true
 	}
-	err = errTailless
-	if st.tailless.Load() != s {
-		err = st.look(ctx, s, container.LogsOptions{Tail: "1"}, take)
-	}
+	err = st.look(ctx, s, container.LogsOptions{Tail: "1"}, take)
 	if errors.Is(err, errTailless) {
 		err = st.look(ctx, s, container.LogsOptions{Tail: allOfIt, Since: engineTime(st.last.Load())}, take)
 	}
