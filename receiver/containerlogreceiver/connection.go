@@ -198,8 +198,11 @@ func (s *session) logs(ctx context.Context, id string, options container.LogsOpt
 	body := &logBody{}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
 		conn := got.Conn
-		if secure, ok := conn.(*tls.Conn); ok {
-			conn = secure.NetConn()
+		switch secured := conn.(type) {
+		case *secure:
+			conn = secured.in.connection
+		case *tls.Conn: // through a proxy
+			conn = secured.NetConn()
 		}
 		body.conn, _ = conn.(*connection)
 	}})

@@ -5,6 +5,8 @@ package containerlogreceiver
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -188,6 +190,48 @@ func TestCalmConnectionOutlivesALackOfDescriptors(t *testing.T) {
 	n, err := near.Read(make([]byte, 10))
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
+}
+
+// A line of the engine is a record of TLS.
+func TestReadOfASecureConnectionGivesAllRecordsThatHaveCome(t *testing.T) {
+	near, far, open := connected(t)
+	dir := t.TempDir()
+	newAuthority(t).write(dir, x509.ExtKeyUsageServerAuth)
+	certificate, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+	require.NoError(t, err)
+	server := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{certificate}})
+	greeted := make(chan error, 1)
+	go func() { greeted <- server.HandshakeContext(t.Context()) }()
+	client, err := newSecure(t.Context(), near, &tls.Config{InsecureSkipVerify: true}, "engine:2376")
+	require.NoError(t, err)
+	require.NoError(t, <-greeted)
+
+	read := func() (string, error) {
+		buf := make([]byte, 4096)
+		n, err := client.Read(buf)
+		return string(buf[:n]), err
+	}
+	for range 2 {
+		for range 100 {
+			_, err := server.Write([]byte("x"))
+			require.NoError(t, err)
+		}
+		got, err := read()
+		require.NoError(t, err)
+		require.Equal(t, strings.Repeat("x", 100), got)
+		near.calm()
+	}
+	_, err = server.Write([]byte("last"))
+	require.NoError(t, err)
+	require.NoError(t, server.CloseWrite())
+	got, err := read()
+	require.Equal(t, "last", got)
+	if err == nil {
+		_, err = read()
+	}
+	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, client.Close())
+	require.Zero(t, open.Load())
 }
 
 func TestCalmConnectionsLeaveNoDescriptors(t *testing.T) {

@@ -74,6 +74,13 @@ func newEngine(address address) (*engine, error) {
 		}
 		return newConnection(conn, &e.open), nil
 	}
+	e.transport.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := e.transport.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return newSecure(ctx, conn.(*connection), address.tls, addr)
+	}
 	return e, nil
 }
 
