@@ -39,6 +39,9 @@ func (e *Engine) originOfCompressed(f *file) error {
 		return nil
 	}
 	switch {
+	case best.open != "" && best.isLog && e.truncatedUnseen(f):
+		f.blocked = true
+		return errNotYet // it is about to find out, and then waits for its copies
 	case best.original == nil && f.hasFrom(&best.position):
 		best.open = ""
 	case best.open != "" && e.wantsOpen(f, best.original):

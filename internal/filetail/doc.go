@@ -45,7 +45,8 @@
 // where in the file each stream's open text begins; a restart reads from there, and passes over what was delivered
 // ([lineformat.Joiner.Restore]). Where the memory of all joiners together grows too large, files do the same while running (shedLocked).
 // A text that goes on in the next file of a log (handOverLocked), or behind a truncation (rewind), has no place in its file: it is
-// stored itself. Where a truncated log has a copy, its open text goes on in the copy, from which it is handed back (takeOpen). Where a file is
+// stored itself. Where a truncated log has a copy, its open text goes on in the copy, from which it is handed back (takeOpen); what was
+// written to the log since then, and copied before it was read, has it first (takeFromLog). Where a file is
 // compressed before there is a next one, its open text goes to the compressed file, which is there after a restart too, and from that to the
 // next one (wantsOpen, chainLocked). What was left to a file that is nowhere after a restart, or is stored because that has left it to others, goes on in the
 // next one, or comes as it is (followText, followOpen).

@@ -77,21 +77,45 @@ func (e *Engine) handOverLocked(from, to *file) {
 }
 
 // takeFromLog has what was open in a log when that was truncated go on in f, if f begins with new content and comes before what the log holds
-// now: that was written to the log since then, and copied. The error is errNotYet while the log is read.
+// now: that was written to the log since then, and copied. The error is errNotYet while that is about to change.
 func (e *Engine) takeFromLog(f *file) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	log := e.logs[f.log]
-	if f.place.offset > 0 || log == nil || !f.precedes(log) {
+	if !e.joined || f.place.offset > 0 {
 		return nil
 	}
-	if log.reading {
+	if e.truncatedUnseen(f) {
 		f.blocked = true
 		return errNotYet
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	log := e.logs[f.log]
+	if log == nil || f.original == log || !f.precedes(log) {
+		return nil
+	}
+	if log.reading || log.held {
+		f.blocked = true
+		return errNotYet
+	}
+	for other := range e.kinOfLocked(f.log) {
+		switch {
+		case other.original != log || !other.precedes(log):
+		case f.precedes(other): // which goes on with that
+			return nil
+		default: // and is about to hand it back
+			f.blocked = true
+			return errNotYet
+		}
+	}
+	truncated := log.cut || log.restart
+	if truncated { // and no copy has what it held
+		e.keepOpenLocked(log)
+		if log.stored != nil {
+			log.stored.open = ""
+		}
+	}
 	open, stored := log.inherited, log.place.open != ""
 	switch {
-	case log.begun && log.place.offset == 0 && log.joiner != nil:
+	case log.begun && (log.place.offset == 0 || truncated) && log.joiner != nil:
 		open = append(open, log.joiner.Take()...)
 	case !log.begun && log.stored != nil && log.stored.offset == 0 && log.stored.open != "":
 		text, _, err := lineformat.DecodeOpen([]byte(log.stored.open))
@@ -115,6 +139,20 @@ func (e *Engine) takeFromLog(f *file) error {
 	}
 	f.inherits = len(f.testators) > 0
 	return nil
+}
+
+// truncatedUnseen says that the log of a file was truncated with something open, which the engine has not found yet: then the log does not wait for
+// the file.
+func (e *Engine) truncatedUnseen(f *file) bool {
+	e.mu.Lock()
+	log := e.logs[f.log]
+	if log == nil || log == f || log.known.open == "" || f.precedes(log) {
+		e.mu.Unlock()
+		return false
+	}
+	path, p, held := log.path, log.known, log.held
+	e.mu.Unlock()
+	return held || e.changed(path, p)
 }
 
 // inheritanceStored forgets what a file has taken over where that was open before: it is in the position of this file now.

@@ -112,26 +112,47 @@ func (e *Engine) takeOpen(f, original *file) {
 	e.linkLocked(f, original)
 }
 
-// recall finds the log of which a file is a copy, where an earlier run has known that and has stored the copy with what was open in the log: that
-// goes on in what is read between the two. The log may not have been found truncated yet in this run, because it waits for all of these.
+// recall finds the log of which a file is a copy, where an earlier run has known that and has stored the copy: what is open in it at its end goes
+// on in what is read between the two. The log may not have been found truncated yet in this run, because it waits for all of these.
 func (e *Engine) recall(f *file) {
-	if f.place.open == "" {
+	log, p := e.recalled(f, f.place.offset)
+	if log == nil {
 		return
 	}
-	e.mu.Lock()
-	log := e.logs[f.log]
-	if log == nil || log == f || f.original != nil || !f.precedes(log) {
-		e.mu.Unlock()
-		return
-	}
-	path, p := log.path, log.known
-	e.mu.Unlock()
-	if p.offset == 0 || p.offset != f.place.offset || p.guard != f.place.guard || p.head != f.place.head || !e.changed(path, p) {
+	if ok, err := f.holds(p, f.place.offset); !ok || err != nil {
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f.original = log
+}
+
+// mayRecall says that a file all of which was read by an earlier run has to be looked into for recall.
+func (e *Engine) mayRecall(f *file) bool {
+	if f.begun {
+		return false
+	}
+	log, _ := e.recalled(f, f.stored.offset)
+	return log != nil
+}
+
+// recalled returns the log of which a file may be a copy that was read up to an offset, and the position of the log; nil where it is none.
+func (e *Engine) recalled(f *file, offset int64) (log *file, p position) {
+	if !e.joined || offset == 0 {
+		return nil, position{}
+	}
+	e.mu.Lock()
+	log = e.logs[f.log]
+	if log == nil || log == f || f.original != nil || !f.precedes(log) {
+		e.mu.Unlock()
+		return nil, position{}
+	}
+	path, p := log.path, log.known
+	e.mu.Unlock()
+	if p.offset == 0 || p.offset > offset || !e.changed(path, p) {
+		return nil, position{}
+	}
+	return log, p
 }
 
 // awaits is awaitsLocked with the lock.

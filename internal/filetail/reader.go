@@ -145,7 +145,7 @@ func (r *reader) readLines(f *file) (more bool, err error) {
 	if f.unopened != nil {
 		return false, f.unopened
 	}
-	if f.allRead() {
+	if f.allRead() && !r.engine.mayRecall(f) {
 		f.consumed = true
 		return false, r.restored(f)
 	}

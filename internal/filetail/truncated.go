@@ -84,9 +84,8 @@ func (e *Engine) truncatedLocked(f *file) {
 func (r *reader) anew(f *file) error {
 	f.restart = false
 	f.begun = true
-	r.keepOpen(f)
 	r.engine.mu.Lock()
-	f.past.open = "" // it goes on here: a copy that is found from now on does not have it
+	r.engine.keepOpenLocked(f)
 	r.engine.mu.Unlock()
 	f.rewind()
 	if !r.engine.ReadNew {
@@ -105,19 +104,21 @@ func (r *reader) anew(f *file) error {
 	return err
 }
 
-// keepOpen takes over what was open in a truncated file and is not in its joiner, as after a restart. The text that was only in what is gone is
-// lost.
-func (r *reader) keepOpen(f *file) {
-	if f.joiner != nil || f.inherited != nil || f.past.open == "" {
+// keepOpenLocked has what was open in a truncated file go on in it: a copy that is found from now on does not have it. What is not in its joiner, as
+// after a restart, and was only in what is gone, is lost.
+func (e *Engine) keepOpenLocked(f *file) {
+	past := f.past.open
+	f.past.open = ""
+	if f.joiner != nil || f.inherited != nil || past == "" {
 		return
 	}
-	open, _, err := lineformat.DecodeOpen([]byte(f.past.open))
+	open, _, err := lineformat.DecodeOpen([]byte(past))
 	if err != nil {
 		return // it was checked when the position was
 	}
 	all := len(open)
 	if f.inherited = slices.DeleteFunc(open, func(o lineformat.Open) bool { return o.At >= 0 }); len(f.inherited) < all {
-		r.engine.gap(f, "The beginning of a record was truncated away before its end had come")
+		e.gap(f, "The beginning of a record was truncated away before its end had come")
 	}
 }
 
@@ -241,6 +242,9 @@ func (d *discovery) heldBy(path string, original *file, past position) (copied *
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if followed != nil && original.past.open == "" {
+		return nil, time.Time{} // it was handed back meanwhile
+	}
 	copied.original = original
 	return copied, info.ModTime()
 }
