@@ -59,6 +59,7 @@ func (e *Engine) discover(ctx context.Context) {
 	}
 	d.watches = newWatches(e)
 	defer d.watches.close()
+	defer d.lookNoMore(ctx)
 	d.first = true
 	d.reconcile(ctx)
 	d.first = false
@@ -114,6 +115,8 @@ func (d *discovery) follow(ctx context.Context) {
 // reconcile compares all that the patterns find with what is followed.
 func (d *discovery) reconcile(ctx context.Context) {
 	d.watches.full = false
+	losses := d.takeLosses()
+	defer func() { d.tellLosses(ctx, losses) }()
 	d.moreHandles()
 	for _, root := range d.roots {
 		d.lookIn(ctx, root, true)

@@ -87,6 +87,8 @@ type Engine struct {
 	kin     map[string][]id     // generations of the log with the path, followed or stored
 	cut     []cut               // what they held before may have been copied
 	cuts    chan struct{}       // has a token when cut is not empty
+	losses  []loss              // to be told, unless they were compressed
+	blind   bool                // discovery has ended
 
 	gaps      atomic.Int64 // that the metric does not have yet
 	unpackers unpackers

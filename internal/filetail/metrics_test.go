@@ -1,7 +1,9 @@
 package filetail
 
 import (
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,4 +50,73 @@ func TestFileThatIsGoneBeforeItWasReadIsAGap(t *testing.T) {
 	told := x.logged.FilterMessageSnippet("gone before it was read").Len()
 	require.Positive(t, told)
 	require.EqualValues(t, told, x.value("otelcol_logcapture_gaps"))
+}
+
+// What is compressed before it was read, while it is closed, comes from the compressed file. It is lost only where there is none.
+func TestFileThatIsCompressedBeforeItWasReadIsNoGap(t *testing.T) {
+	for _, read := range []bool{false, true} {
+		for _, compressed := range []bool{true, false} {
+			t.Run(fmt.Sprintf("begun %t, compressed %t", read, compressed), func(t *testing.T) {
+				x := newTail(t)
+				x.settings.Include = []string{x.path("busy-*.log"), x.path("a.log*")}
+				x.settings.Compression = CompressionAuto
+				x.settings.MaxOpenFiles = workers()
+				x.run()
+				first, want := lines("a", 1, 10)
+				if read {
+					x.write("a.log.1", first)
+					x.want(want...)
+					x.settled()
+				}
+				release := x.occupy()
+				if !read {
+					x.write("a.log.1", first)
+				}
+				rest, more := lines("a", 11, 20)
+				x.write("a.log.1", rest)
+				x.followed("a.log.1")
+				x.settledBehindRefusal()
+				x.unseen(func() {
+					for x.engine.closeIdleLocked() { // as it is for others
+						continue
+					}
+				})
+				text, err := os.ReadFile(x.path("a.log.1"))
+				require.NoError(t, err)
+				info, err := os.Stat(x.path("a.log.1"))
+				require.NoError(t, err)
+				if compressed {
+					x.write("a.log.1.gz", string(packed(t, CompressionGzip, string(text))))
+					require.NoError(t, os.Chtimes(x.path("a.log.1.gz"), info.ModTime(), info.ModTime()))
+				}
+				require.NoError(t, os.Remove(x.path("a.log.1")))
+				x.settledBehindRefusal()
+				release()
+				capturetest.WaitFor(t, "the file is let go", func() bool {
+					x.engine.mu.Lock()
+					defer x.engine.mu.Unlock()
+					for _, f := range x.engine.files {
+						if f.path == x.path("a.log.1") {
+							return false
+						}
+					}
+					return true
+				})
+				x.readOut()
+				x.settled()
+				var lost int64
+				want = append(want, more...)
+				if !compressed {
+					lost = 1
+					if want = want[:0]; read {
+						_, want = lines("a", 1, 10)
+					}
+				}
+				got := slices.DeleteFunc(x.consumer.Bodies(), func(body string) bool { return !strings.HasPrefix(body, "a-") })
+				require.Equal(t, want, got)
+				x.stop() // a worker notes what is lost after it has let the file go
+				require.Equal(t, lost, x.value("otelcol_logcapture_gaps"))
+			})
+		}
+	}
 }

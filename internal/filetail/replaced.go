@@ -32,7 +32,7 @@ func (d *discovery) replacedUnseen(known id, path string) (ended, doubt bool) {
 		return false, true
 	}
 	f.original = nil // it was not that which had the content
-	d.lose(f, f.size)
+	d.loseLocked(f, f.size)
 	d.endLocked(f)
 	d.keepLocked(f, true)
 	return true, false
@@ -82,7 +82,7 @@ func (d *discovery) replace(f *file, path string) {
 	f.original = nil
 	wait, missed := f.successors, f.missed
 	f.successors, f.held = nil, false
-	d.lose(f, f.lastSize)
+	d.loseLocked(f, f.lastSize)
 	d.endLocked(f)
 	d.keepLocked(f, true)
 	d.mu.Unlock()

@@ -70,7 +70,9 @@ func (e *Engine) turn(ctx context.Context, r *reader, f *file) error {
 			continue
 		}
 		if t.file.vanished {
-			e.lose(t.file, t.file.lastSize)
+			e.mu.Lock()
+			e.loseLocked(t.file, t.file.lastSize)
+			e.mu.Unlock()
 		}
 	}
 	e.countGaps(ctx)
