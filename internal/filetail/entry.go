@@ -150,7 +150,10 @@ func (d *discovery) gone(ent *entry) {
 // detachLocked says that no path that the patterns match leads to the file.
 func (e *Engine) detachLocked(f *file) {
 	f.detached = time.Now()
-	e.busyLocked(f)
+	if !f.reading {
+		f.aside = false // its next turn finds out
+	}
+	e.idleLocked(f)
 	e.pending[f] = struct{}{}
 	e.touchLocked(f)
 }

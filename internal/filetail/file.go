@@ -63,6 +63,7 @@ type file struct {
 	replaced    *file    // which its path led to before
 	unopened    error    // why it could not be opened for this turn
 	vanished    bool     // no path leads to it, and it is not open
+	aside       bool     // it is gone, and can be opened where it is now
 	nowhere     bool     // it was when the engine started, which follows it only for the text that it was left
 	takenAt     string   // where another file is that the file system has given its id: it is deleted
 	codec       *codec   // of a compressed file

@@ -85,10 +85,11 @@ func (e *Engine) closeIdleLocked() bool {
 	return true
 }
 
-// idleLocked says that the handle of a file may be closed to make room; a file that is gone from its path could not be opened again.
+// idleLocked says that the handle of a file may be closed to make room. That of a file which is gone is kept, unless it is known where that could
+// be opened again.
 func (e *Engine) idleLocked(f *file) {
 	e.busyLocked(f)
-	if !f.reading && !f.held && f.handle != nil && !f.unpacking && f.detached.IsZero() {
+	if !f.reading && !f.held && f.handle != nil && !f.unpacking && (f.detached.IsZero() || f.aside) {
 		f.idle = e.handles.idle.PushBack(f)
 		e.roomLocked()
 	}

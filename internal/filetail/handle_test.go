@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -66,4 +67,30 @@ func TestMoreLogsAreRotatedThanCanBeOpen(t *testing.T) {
 			x.orderly(logs)
 		})
 	}
+}
+
+// A file that was renamed is waited for longer than this test could. Others are read meanwhile, and what still comes to it is read too.
+func TestFileThatIsRenamedTakesNoHandleFromOthers(t *testing.T) {
+	x := newTail(t)
+	x.settings.MaxOpenFiles = 1
+	x.settings.RotateWait = time.Hour
+	x.run()
+	x.write("a.log", "a\n")
+	x.want("a")
+	x.settled()
+	writer, err := os.OpenFile(x.path("a.log"), os.O_WRONLY|os.O_APPEND, 0)
+	require.NoError(t, err)
+	defer writer.Close()
+	x.rename("a.log", "aside")
+	x.settled()
+	x.write("b.log", "b\n")
+	x.want("a", "b")
+	x.write("c.log", "c\n")
+	x.want("a", "b", "c")
+	_, err = writer.WriteString("late\n")
+	require.NoError(t, err)
+	x.want("a", "b", "c", "late")
+	x.settled()
+	require.LessOrEqual(t, x.engine.opened(), int64(1))
+	require.Zero(t, x.value("otelcol_logcapture_gaps"))
 }

@@ -111,8 +111,9 @@ func (e *Engine) put(f *file) {
 	if f.handle != nil && (!f.gone.IsZero() || f.viaLink && f.place.at == "") {
 		f.whereabouts()
 	}
+	f.aside = f.handle != nil && !f.gone.IsZero() && !e.ByPath && fileAt(f.place.where(), f.id) != nil
 	switch {
-	case f.handle == nil || !f.gone.IsZero():
+	case f.handle == nil || !f.gone.IsZero() && !f.aside:
 	case !f.unpacking && (e.ByPath || e.crowded()):
 		e.letGo(f)
 	}
