@@ -145,3 +145,21 @@ func TestEventGoesOnInACompressedCopyBeforeItsLogIsFoundTruncated(t *testing.T) 
 	})
 	require.Equal(t, []string{"1 first", "2 begins\n  more", "3 begins\n  ends 3", "4 begins\n  ends 4"}, got)
 }
+
+// A copy is seen when it is made and empty still, and the log is empty since it was copied and truncated before.
+func TestEventGoesOnInACopyThatBeginsEmpty(t *testing.T) {
+	x := copiesTail(t)
+	x.write("a.log", "1 first\n2 begins\n")
+	x.run().want("1 first")
+	x.readOut()
+	x.copyTruncate()
+	x.settled()
+	x.rename("a.log.1", "a.log.2")
+	x.write("a.log.1", "")
+	x.followed("a.log.1")
+	x.settled()
+	x.write("a.log.1", "  goes on\n3 begins\n")
+	x.want("1 first", "2 begins\n  goes on")
+	x.write("a.log", "  ends\n4 next\n")
+	x.want("1 first", "2 begins\n  goes on", "3 begins\n  ends")
+}

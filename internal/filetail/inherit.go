@@ -89,7 +89,7 @@ func (e *Engine) takeFromLog(f *file) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	log := e.logs[f.log]
-	if log == nil || f.original == log || !f.precedes(log) {
+	if log == nil || log == f || f.original == log || log.precedes(f) || log.started && !f.precedes(log) {
 		return nil
 	}
 	if log.reading || log.held {
@@ -127,6 +127,9 @@ func (e *Engine) takeFromLog(f *file) error {
 	}
 	if len(open) == 0 {
 		return nil
+	}
+	if !f.precedes(log) { // any more, because it began empty
+		e.linkLocked(f, log)
 	}
 	f.inherited, f.original = append(f.inherited, open...), log
 	for _, from := range log.testators {
