@@ -163,3 +163,30 @@ func TestEventGoesOnInACopyThatBeginsEmpty(t *testing.T) {
 	x.write("a.log", "  ends\n4 next\n")
 	x.want("1 first", "2 begins\n  goes on", "3 begins\n  ends")
 }
+
+// What was open in a log was ended in its copy, and nothing is written to the log before the collector is started again.
+func TestTextThatWasEndedInACopyComesOnce(t *testing.T) {
+	for _, compressed := range []bool{false, true} {
+		t.Run(fmt.Sprint("compressed ", compressed), func(t *testing.T) {
+			x := criTail(t)
+			x.settings.RotateWait = time.Minute
+			x.write("a.log", cri("stdout", "F", "one")+cri("stdout", "P", "begins, "))
+			x.run().want("one")
+			x.readOut()
+			x.copyTruncate()
+			x.settled()
+			x.write("a.log", cri("stdout", "P", "goes on, "))
+			x.readOut()
+			x.stop()
+			x.write("a.log", cri("stdout", "F", "ends"))
+			x.rotate(compressed)
+			x.run().want("one", "begins, goes on, ends")
+			x.settled()
+			x.stop()
+			x.run().settled()
+			x.write("a.log", cri("stdout", "F", "two"))
+			x.wantMarked("one", "begins, goes on, ends", "two")
+			require.Zero(t, x.value("otelcol_logcapture_gaps"))
+		})
+	}
+}
