@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 
@@ -16,9 +17,14 @@ const (
 	// A look at polled directories takes at most one part in pollShare of the time: with very many files the interval grows.
 	pollShare = 20
 
-	// After burst events within burstWait the next ones wait that long: what is written often is then read in larger pieces.
-	burst     = 256
-	burstWait = 5 * time.Millisecond
+	// There is at most one round of events in eventPause, and at most maxEvents of them in a round. What is written line by line is then
+	// read in larger pieces, and the kernel makes one event of the writes to a file which nobody has asked it for yet.
+	eventPause = 5 * time.Millisecond
+	maxEvents  = 4096
+	// eventWait is how long an event may take from the kernel to the discovery task.
+	eventWait = time.Millisecond
+	// nameChanges are events after which something else may be at a name.
+	nameChanges = fsnotify.Create | fsnotify.Rename | fsnotify.Remove
 )
 
 // discovery is what the discovery task knows. Nothing of it is shared.
@@ -84,13 +90,15 @@ func (d *discovery) follow(ctx context.Context) {
 	defer tick.Stop()
 	truth := time.NewTicker(d.ReconcileInterval)
 	defer truth.Stop()
+	var last time.Time // when the last round of events began
 	for {
-		busy := false
 		select {
 		case <-ctx.Done():
 			return
 		case event := <-d.watches.events():
-			busy = d.events(event)
+			_ = lifecycle.Sleep(ctx, time.Until(last.Add(eventPause))) // the loop looks at ctx
+			last = time.Now()
+			d.events(event)
 		case err := <-d.watches.errors():
 			if errors.Is(err, fsnotify.ErrEventOverflow) {
 				d.reconcile(ctx)
@@ -106,9 +114,6 @@ func (d *discovery) follow(ctx context.Context) {
 		}
 		d.lookWhereDue(ctx)
 		d.countGaps(ctx)
-		if busy {
-			_ = lifecycle.Sleep(ctx, burstWait) // the loop looks at ctx
-		}
 	}
 }
 
@@ -136,19 +141,40 @@ func (d *discovery) reconcile(ctx context.Context) {
 	d.modes.notify, d.modes.poll = d.watches.count(), int64(len(d.polled))
 }
 
-// events handles an event and those that have come behind it. It reports whether they come so fast that waiting for more is worth it.
-func (d *discovery) events(event fsnotify.Event) (busy bool) {
-	began := time.Now()
+// events handles an event and those that have come behind it. Where names have changed, more of that is waited for: what is at a name now
+// may be found before what was there, which is to be read first.
+func (d *discovery) events(event fsnotify.Event) {
 	d.event(event)
-	for range burst - 1 {
-		select {
-		case event = <-d.watches.events():
-			d.event(event)
-		default:
-			return false
+	renamed := event.Has(nameChanges)
+	for range maxEvents - 1 {
+		var ok bool
+		if event, ok = d.another(renamed); !ok {
+			return
 		}
+		d.event(event)
+		renamed = renamed || event.Has(nameChanges)
 	}
-	return time.Since(began) < burstWait
+}
+
+// another returns the next event if it has come, or comes soon.
+func (d *discovery) another(soon bool) (event fsnotify.Event, ok bool) {
+	runtime.Gosched() // to the goroutine that has read them from the kernel and hands them on one by one
+	select {
+	case event = <-d.watches.events():
+		return event, true
+	default:
+	}
+	if !soon {
+		return event, false
+	}
+	timer := time.NewTimer(eventWait)
+	defer timer.Stop()
+	select {
+	case event = <-d.watches.events():
+		return event, true
+	case <-timer.C:
+		return event, false
+	}
 }
 
 // event takes an event as a hint where to look.

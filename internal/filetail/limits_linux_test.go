@@ -227,8 +227,9 @@ func TestQueueOfEventsOverflows(t *testing.T) {
 	require.NoError(t, err)
 	defer b.Close()
 	looks := x.looks()
-	x.engine.mu.Lock() // discovery waits meanwhile, and its events with it
-	for range most/2 + 2*eventBuffer {
+	x.engine.mu.Lock()    // discovery waits meanwhile, and its events with it
+	each := most/2 + 4096 // of which a reader that hands them on late has some in its memory
+	for range each {
 		_, err = a.WriteString("a\n")
 		require.NoError(t, err)
 		_, err = b.WriteString("b\n")
@@ -238,7 +239,7 @@ func TestQueueOfEventsOverflows(t *testing.T) {
 		x.write(fmt.Sprintf("late-%d.log", i), "late\n") // no event will tell
 	}
 	x.engine.mu.Unlock()
-	want := most + 4*eventBuffer + 20
+	want := 2*each + 20
 	capturetest.WaitFor(t, "all lines", func() bool { return x.consumer.Len() >= want })
 	require.Equal(t, want, x.consumer.Len())
 	require.Equal(t, 20, strings.Count(strings.Join(x.consumer.Bodies(), " "), "late"))

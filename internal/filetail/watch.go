@@ -9,9 +9,6 @@ import (
 	"go.uber.org/zap"
 )
 
-// eventBuffer is how many events may wait here; more of them wait in the kernel.
-const eventBuffer = 1024
-
 // watches are the directories of which the kernel tells what happens in them. Its events are hints: what they say is looked at, and what they
 // do not say is found by the next reconcile. It is used by the discovery task only.
 type watches struct {
@@ -35,7 +32,7 @@ func newWatches(e *Engine) *watches {
 	if e.Polling {
 		return w
 	}
-	notify, err := fsnotify.NewBufferedWatcher(eventBuffer)
+	notify, err := fsnotify.NewWatcher() // events wait in the kernel, which makes one of those that are alike
 	if err != nil {
 		e.Logger.Warn("The kernel gives no directory watches; directories are polled", zap.Error(err))
 		return w
