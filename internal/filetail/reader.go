@@ -21,8 +21,10 @@ const (
 	// touched and so takes no memory. That it counts as alive is what it is for: the garbage collector runs whenever as much was allocated
 	// as is alive, and a collector which holds next to nothing else would run it 150 times a second.
 	busySpace, allBusySpace = 16 << 20, 64 << 20
-	// busyTurns is how many full batches in a row make a reader busy: some megabytes that were waiting.
+	// busyTurns is how many full batches in a row make a reader busy: some megabytes that were waiting. It is no longer when no batch was full for
+	// restAfter.
 	busyTurns = 8
+	restAfter = 2 * time.Second
 	// maxTurn is how much is read of a file at a time where that does not fill a batch: lines that are joined, or dropped.
 	maxTurn = 8 << 20
 	// longPartial is where an unfinished line is long enough to look only at what is new, instead of reading it again.
@@ -36,8 +38,9 @@ type reader struct {
 	taken  []taken
 	block  []byte
 
-	busy      int // turns in a row that filled a batch
-	perRecord int // bytes of a file, as in the last block
+	busy      int       // turns in a row that filled a batch
+	full      time.Time // when the last one did
+	perRecord int       // bytes of a file, as in the last block
 
 	// What turns lines into records.
 	parser  lineformat.Parser
@@ -67,24 +70,32 @@ func (r *reader) reset() {
 	r.file = nil
 }
 
-// pace gets a large block when a busy time begins, and gives it back when that is over.
+// pace gets a large block when a busy time begins. That stays until the time is over: what is written in bursts would have it made, and cleared,
+// again and again.
 func (r *reader) pace() {
-	if !r.batch.Full() {
+	switch now := time.Now(); {
+	case r.batch.Full():
+		r.full = now
+		if r.busy++; r.busy == busyTurns && !r.large() {
+			r.block = make([]byte, min(busySpace, allBusySpace/workers()))
+		}
+	case now.Sub(r.full) < restAfter:
+		r.busy = 0
+	default:
 		r.rest()
-		return
-	}
-	if r.busy++; r.busy == busyTurns {
-		r.block = make([]byte, min(busySpace, allBusySpace/workers()))
 	}
 }
 
 // rest gives a block back that was for a busy time, or for a very long line.
 func (r *reader) rest() {
 	r.busy = 0
-	if cap(r.block) > keptSpace {
+	if r.large() {
 		r.block = nil
 	}
 }
+
+// large says that there is something to give back.
+func (r *reader) large() bool { return cap(r.block) > keptSpace }
 
 // read adds what the file has to the batch, until that is full. It reports whether there may be more. An error of the file is told, and
 // tried again when the file is touched next.

@@ -25,8 +25,12 @@ func (e *Engine) work(ctx context.Context) {
 	r := newReader(e)
 	for {
 		f := e.tryNext()
+		if f == nil && r.large() {
+			if f = e.nextWithin(ctx, restAfter); f == nil {
+				r.rest()
+			}
+		}
 		if f == nil {
-			r.rest()
 			if f = e.next(ctx); f == nil {
 				return
 			}
