@@ -190,3 +190,52 @@ func TestTextThatWasEndedInACopyComesOnce(t *testing.T) {
 		})
 	}
 }
+
+// What was open in a log was ended in its copy, which no pattern matches and which is old when the collector is started again: nothing follows it then.
+// Nothing is written to the log before that.
+func TestTextThatWasEndedInACopyThatIsOldComesOnce(t *testing.T) {
+	for _, compressed := range []bool{false, true} {
+		for _, down := range []bool{false, true} {
+			for _, earlier := range []bool{false, true} {
+				t.Run(fmt.Sprintf("compressed %t, copied while down %t, truncated before %t", compressed, down, earlier), func(t *testing.T) {
+					x := criTail(t)
+					x.settings.Include = []string{x.path("a.log")}
+					x.settings.RotateWait = time.Minute
+					x.write("a.log", cri("stdout", "F", "one")+cri("stdout", "P", "begins, "))
+					x.run().want("one")
+					x.readOut()
+					want := []string{"one", "begins, ends", "two"}
+					if earlier {
+						x.copyTruncate()
+						x.settled()
+						x.write("a.log", cri("stdout", "P", "goes on, "))
+						x.readOut()
+						want[1] = "begins, goes on, ends"
+					}
+					rotate := func() {
+						x.write("a.log", cri("stdout", "F", "ends"))
+						x.rotate(compressed)
+					}
+					if down {
+						x.stop()
+						rotate()
+						x.run()
+					} else {
+						x.unseen(rotate)
+					}
+					x.want(want[:2]...)
+					x.settled()
+					x.stop()
+					old := time.Now().Add(-time.Hour)
+					for _, name := range []string{"a.log.1", "a.log.1.gz", "a.log.2"} {
+						require.NoError(t, ignoreMissing(os.Chtimes(x.path(name), old, old)))
+					}
+					x.run().settled()
+					x.write("a.log", cri("stdout", "F", "two"))
+					x.wantMarked(want...)
+					require.Zero(t, x.value("otelcol_logcapture_gaps"))
+				})
+			}
+		}
+	}
+}

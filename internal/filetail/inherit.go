@@ -54,6 +54,7 @@ func (e *Engine) handOverLocked(from, to *file) {
 		if to.stored != nil {
 			to.stored.open = ""
 		}
+		e.storeEndedLocked(from, to)
 	case from.original != nil && to.precedes(from.original): // a later copy of the same log
 		to.original, from.original = from.original, nil
 	case to.asked == from && from.original == nil: // the compressed file that is made of it
@@ -74,6 +75,22 @@ func (e *Engine) handOverLocked(from, to *file) {
 	to.inherited = append(to.inherited, open...)
 	to.testators = append(to.testators, from)
 	from.heirs = append(from.heirs, heir{to, open})
+}
+
+// storeEndedLocked has the stored position of a log that was truncated say no more what was open there: the copy has gone on with that, and its
+// position is stored. The next turn of the log would not do it, because it stores nothing until something new was read (see [reader.anew]).
+func (e *Engine) storeEndedLocked(copied, log *file) {
+	open := encodeOpen(log.bequeathed()) // what others have taken over, and are not stored with
+	switch {
+	case !copied.begun && copied.stored == nil: // after all
+	case log.begun && log.savedOpen != open:
+		log.place.open, log.savedOpen = open, open
+		e.Store.Put(log.id.key(), log.place.encode())
+	case !log.begun && log.stored != nil:
+		p := *log.stored
+		p.open = open
+		e.Store.Put(p.id.key(), p.encode())
+	}
 }
 
 // takeFromLog has what was open in a log when that was truncated go on in f, if f begins with new content and comes before what the log holds
