@@ -186,12 +186,12 @@ func (d *Decoder) read() {
 	}
 	for range 100 { // a Reader may return nothing, but not for ever
 		n, err := d.r.Read(d.buf[d.end:])
-		// A Read that fills the buffer from its beginning says that there is more: take it in larger blocks.
-		if d.end == 0 && n == len(d.buf) && n < bufferMax {
-			d.buf = append(make([]byte, 0, 2*n), d.buf...)[:2*n]
-		}
 		d.end += n
 		d.err = err
+		// A Read that fills most of the buffer says that there is more: take it in larger blocks.
+		if size := len(d.buf); d.end == size && n > size/2 && size < bufferMax {
+			d.buf = append(make([]byte, 0, 2*size), d.buf...)[:2*size]
+		}
 		if n > 0 || err != nil {
 			return
 		}

@@ -262,3 +262,27 @@ func BenchmarkDecoder(b *testing.B) {
 		}
 	}
 }
+
+// A reader between gives what it has room for, which ends within a piece nearly always.
+func TestBufferGrowsThoughReadsEndWithinPieces(t *testing.T) {
+	var records []record
+	for i := range int64(2000) {
+		records = append(records, stdout(i, strings.Repeat("a", 200)+"\n"))
+	}
+	r := &widest{Reader: bytes.NewReader(frames(records...))}
+	pieces, end := decodeAll(r)
+	require.ErrorIs(t, end, io.EOF)
+	require.Equal(t, describe(records...), pieces)
+	require.Greater(t, r.asked, bufferMax/2)
+}
+
+// widest knows the most that it was asked for at a time.
+type widest struct {
+	io.Reader
+	asked int
+}
+
+func (w *widest) Read(p []byte) (int, error) {
+	w.asked = max(w.asked, len(p))
+	return w.Reader.Read(p)
+}
