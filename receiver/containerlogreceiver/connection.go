@@ -165,6 +165,9 @@ func (c *connection) readable() bool {
 	if c.raw != 0 {
 		return c.raw.readable()
 	}
+	if process, ok := c.conn.(*processConn); ok {
+		return readable(process.out)
+	}
 	return readable(c.conn)
 }
 

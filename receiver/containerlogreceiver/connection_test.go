@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -252,4 +253,49 @@ func TestCalmConnectionsLeaveNoDescriptors(t *testing.T) {
 	require.NoError(t, err)
 	_, err = near.Read(make([]byte, 1))
 	require.NoError(t, err)
+}
+
+// dialScript connects to a script in the place of ssh, as the receiver does it.
+func dialScript(t *testing.T, script string) *connection {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ssh"), []byte("#!/bin/sh\n"+script), 0o700)) //nolint:gosec // a program
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	conn, err := dialSSH(nil)(t.Context(), "", "")
+	require.NoError(t, err)
+	near := newConnection(conn, &atomic.Int64{})
+	t.Cleanup(func() { _ = near.Close() })
+	return near
+}
+
+func TestConnectionThroughAProcessTellsWhetherMoreHasCome(t *testing.T) {
+	near := dialScript(t, "exec cat")
+	for _, prepare := range []func(){func() {}, near.calm} {
+		prepare()
+		require.False(t, near.readable())
+		_, err := near.Write([]byte("x"))
+		require.NoError(t, err)
+		waitFor(t, "the echo", near.readable)
+		n, err := near.Read(make([]byte, 10))
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+	}
+	require.NoError(t, near.Close())
+	require.False(t, near.readable())
+}
+
+// While lines gather, ssh shall not have to keep what comes.
+func TestMuchHasRoomBetweenAProcessAndItsReader(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("a pipe has the size that the system gives it")
+	}
+	written := filepath.Join(t.TempDir(), "written")
+	near := dialScript(t, "head -c 200000 /dev/zero && touch "+written+" && exec cat")
+	waitFor(t, "the end of the writing", func() bool {
+		_, err := os.Stat(written)
+		return err == nil
+	})
+	got, err := io.ReadAll(io.LimitReader(near, 200_000))
+	require.NoError(t, err)
+	require.Len(t, got, 200_000)
 }

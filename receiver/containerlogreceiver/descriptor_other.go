@@ -2,14 +2,17 @@
 
 package containerlogreceiver
 
-import "net"
+import (
+	"io"
+	"net"
+)
 
 // descriptor is not there: a batch is what one read gives.
 type descriptor int
 
 func describe(net.Conn) descriptor { return 0 }
 
-func readable(net.Conn) bool { return false }
+func readable(io.Reader) bool { return false }
 
 func (descriptor) readable() bool { return false }
 

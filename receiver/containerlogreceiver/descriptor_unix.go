@@ -25,13 +25,13 @@ func describe(conn net.Conn) (d descriptor) {
 	return d
 }
 
-// readable says that a read of the connection would not wait.
-func readable(conn net.Conn) (has bool) {
+// readable says that a read of the connection, or of the pipe, would not wait.
+func readable(conn io.Reader) (has bool) {
 	withDescriptor(conn, func(fd int) { has = descriptor(fd).readable() })
 	return has
 }
 
-func withDescriptor(conn net.Conn, do func(fd int)) {
+func withDescriptor(conn io.Reader, do func(fd int)) {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
 		return

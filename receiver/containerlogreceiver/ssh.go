@@ -52,6 +52,7 @@ func dialSSH(arguments []string) func(context.Context, string, string) (net.Conn
 		if err != nil {
 			return nil, err
 		}
+		widen(out) // what has no room in the pipe waits in ssh, whose CPU time grows with it
 		c := &processConn{command: command, in: in, out: out}
 		command.Stderr, command.WaitDelay = &c.said, time.Second // a child of it may hold its streams open
 		if err := command.Start(); err != nil {
