@@ -82,7 +82,7 @@ func (e *Engine) handOverLocked(from, to *file) {
 func (e *Engine) storeEndedLocked(copied, log *file) {
 	open := encodeOpen(log.bequeathed()) // what others have taken over, and are not stored with
 	switch {
-	case !copied.begun && copied.stored == nil: // after all
+	case !copied.begun && copied.stored == nil: // it could not be read, and has no position
 	case log.begun && log.savedOpen != open:
 		log.place.open, log.savedOpen = open, open
 		e.Store.Put(log.id.key(), log.place.encode())
