@@ -23,7 +23,7 @@ func (d *discovery) lookBeside() {
 		if len(appeared) == 0 {
 			return
 		}
-		logs := make(map[*directory]map[string]time.Time)
+		logs := make(map[*directory]map[string]sought)
 		d.mu.Lock()
 		for _, ent := range appeared {
 			log := family(ent.path())
@@ -31,17 +31,19 @@ func (d *discovery) lookBeside() {
 			if !ent.here && ent.path() == log { // others may have come there and gone too
 				replaced = ent.file
 			}
-			if replaced == nil && !d.relatedLocked(log) && !d.slipped[log] {
+			moved := replaced != nil || d.relatedLocked(log) || d.slipped[log]
+			if !moved && (!ent.here || ent.path() != log) {
 				continue
 			}
 			if logs[ent.dir] == nil {
-				logs[ent.dir] = make(map[string]time.Time)
+				logs[ent.dir] = make(map[string]sought)
 			}
-			since := logs[ent.dir][log]
+			generations := logs[ent.dir][log]
+			generations.moved = generations.moved || moved
 			if replaced != nil && replaced.log == log {
-				since = replaced.modified
+				generations.since = replaced.modified
 			}
-			logs[ent.dir][log] = since
+			logs[ent.dir][log] = generations
 		}
 		d.mu.Unlock()
 		for dir, logs := range logs {
@@ -72,9 +74,15 @@ func (e *Engine) kinOfLocked(log string) iter.Seq[*file] {
 	}
 }
 
-// lookAtGenerations looks at all names in a directory that belong to one of the logs. Generations that no pattern matches and that were written
-// since the time which goes with a log, if any, came and went unseen: they are followed too.
-func (d *discovery) lookAtGenerations(dir *directory, logs map[string]time.Time) {
+// sought says which generations of a log are looked for.
+type sought struct {
+	moved bool      // also where some are known: they may be others by now. Else the log is new, and may not have been the first of its name
+	since time.Time // also those that no pattern matches, and that were written since then
+}
+
+// lookAtGenerations looks at names in a directory that belong to one of the logs. Generations that no pattern matches came and went unseen: they
+// are followed too.
+func (d *discovery) lookAtGenerations(dir *directory, logs map[string]sought) {
 	names, err := listing(orDot(dir.path))
 	if err != nil || dir.dropped() {
 		return
@@ -82,15 +90,15 @@ func (d *discovery) lookAtGenerations(dir *directory, logs map[string]time.Time)
 	for _, name := range names {
 		path := join(dir.path, name)
 		log := family(path)
-		since, ok := logs[log]
-		if !ok {
+		generations, ok := logs[log]
+		if known := dir.entries[name]; !ok || !generations.moved && known != nil && known.here {
 			continue
 		}
 		if child := d.lookAt(dir, name); child != nil && child.id == (id{}) {
 			d.schedule(child, true)
 		}
-		if !since.IsZero() && path != log && dir.entries[name] == nil && !d.ByPath {
-			d.missedGeneration(path, log, since)
+		if !generations.since.IsZero() && path != log && dir.entries[name] == nil && !d.ByPath {
+			d.missedGeneration(path, log, generations.since)
 		}
 	}
 }

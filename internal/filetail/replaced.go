@@ -88,7 +88,7 @@ func (d *discovery) replace(f *file, path string) {
 	d.mu.Unlock()
 	for _, dir := range d.directoriesAt(filepath.Dir(path)) {
 		d.lookAt(dir, filepath.Base(path))
-		d.lookAtGenerations(dir, map[string]time.Time{family(path): missed})
+		d.lookAtGenerations(dir, map[string]sought{family(path): {true, missed}})
 	}
 	copies := make([]*file, len(wait))
 	for i, s := range wait {

@@ -142,7 +142,7 @@ func (d *discovery) lookAfterCuts() {
 			copies, since = d.copiesOf(f, since)
 		}
 		if f.dir != nil && !f.dir.dropped() {
-			d.lookAtGenerations(f.dir, map[string]time.Time{log: since})
+			d.lookAtGenerations(f.dir, map[string]sought{log: {true, since}})
 		}
 		d.settle()
 		d.mu.Lock()
