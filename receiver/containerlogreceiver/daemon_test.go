@@ -36,12 +36,12 @@ func testEngineComesAndGoesUnderLoad(t *testing.T) {
 			var all []*dockertest.Container
 			for range 4 {
 				all = append(all, dockertest.Run(t, dockertest.Spec{Client: engine.Client(), Restart: restart, Steps: []script.Step{
-					script.Lines{Stream: script.Both, PerSecond: 300, Resume: true}, script.Wait{Signal: "TERM"},
+					script.Lines{Stream: script.Both, PerSecond: 100, Resume: true}, script.Wait{Signal: "TERM"},
 				}}))
 			}
 			waitFor(t, "the status", func() bool { return r.host.Last().Status() == componentstatus.StatusOK })
 			for i, end := range []func(){engine.Kill, engine.Stop, engine.Kill} {
-				r.awaitLines(all[0].ID, 1000*(i+1))
+				r.awaitLines(all[0].ID, 400*(i+1))
 				socket, err := os.Stat(engine.Socket())
 				require.NoError(t, err)
 				end()

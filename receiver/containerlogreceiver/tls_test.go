@@ -40,14 +40,14 @@ func TestRealEngineBehindTLS(t *testing.T) {
 		awaitUp(r)
 	}
 	steady := dockertest.Run(t, dockertest.Spec{Name: name(t), Client: engine.Client(), Steps: []script.Step{
-		script.Lines{Stream: script.Both, PerSecond: 300, Resume: true}, script.Wait{Signal: "TERM"},
+		script.Lines{Stream: script.Both, PerSecond: 100, Resume: true}, script.Wait{Signal: "TERM"},
 	}})
 	burst := dockertest.Run(t, dockertest.Spec{Name: name(t), Client: engine.Client(), Steps: []script.Step{
 		script.Lines{Stream: script.Both, Count: 20_000, Length: 200}, script.Lines{Count: 1, Length: 100_000},
 	}})
 	for i, end := range []func(){engine.Stop, engine.Kill} {
 		for _, r := range rigs {
-			r.awaitLines(steady.ID, 500*(i+1))
+			r.awaitLines(steady.ID, 200*(i+1))
 		}
 		end()
 		for _, r := range rigs {
@@ -59,7 +59,7 @@ func TestRealEngineBehindTLS(t *testing.T) {
 		}
 	}
 	for _, r := range rigs {
-		r.awaitLines(steady.ID, 1500)
+		r.awaitLines(steady.ID, 600)
 	}
 	steady.Stop(10)
 	for _, r := range rigs {
