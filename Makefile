@@ -6,7 +6,7 @@ PACKAGES = $(shell go list ./... | grep -v /internal/e2e)
 # Tests that run at the same time wait for containers most of the time.
 TEST := go test -count=1 -parallel 4 -timeout 40m
 SOAK ?= 20m
-E2E := LOGCAPTURE_BIN="$(BIN)" $(TEST) -timeout 40m ./internal/e2e/...
+E2E := LOGCAPTURE_BIN="$(BIN)" $(TEST) ./internal/e2e/...
 # A checkout that belongs to another user builds too: git would refuse to tell Go the revision.
 export GOFLAGS := -buildvcs=false $(GOFLAGS)
 
