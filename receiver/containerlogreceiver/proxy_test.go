@@ -220,9 +220,10 @@ func testEventsBetweenConnectionsAreNotLost(t *testing.T) {
 	waitFor(t, "what the container that went has done", is(goes.ID, "container.die", "container.log.gap", "container.start"))
 	waitFor(t, "the runs of the one that stays", is(stays.ID, "container.die", "container.start", "container.start"))
 	waitFor(t, "its lines", func() bool { return len(r.records(stays.ID)) == 9 })
-	for range 3 { // nothing is told again
+	for i := range 3 { // nothing is told again
 		p.cut()
 		stays.Restart(10)
+		waitFor(t, "the lines of the run", func() bool { return len(stays.Logs()) == 9+3*i }) // one that is ended early writes less
 		awaitUp(r)
 	}
 	waitFor(t, "all lines", func() bool { return len(r.records(stays.ID)) >= 9+3*5 })
