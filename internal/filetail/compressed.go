@@ -10,18 +10,18 @@ import (
 func (e *Engine) originOfCompressed(f *file) error {
 	candidates, unread := e.candidates(f)
 	if unread && e.waits(f, f.lastSize) {
-		f.blocked = true
-		return errNotYet // what it is made of may be about to be read
+		return errOthers // what it is made of may be about to be read
 	}
 	f.rewind()
 	proved := candidates[:0]
 	for _, c := range candidates { // first all of the beginning, then the places in their order: the content is gone through once
 		ok, err := f.proves(c.head, int64(c.head.size))
-		if errors.Is(err, errUnfinished) || ok && c.busy {
-			f.blocked = ok
+		switch {
+		case errors.Is(err, errUnfinished):
 			return errNotYet
-		}
-		if ok {
+		case ok && c.busy:
+			return errOthers
+		case ok:
 			proved = append(proved, c)
 		}
 	}
@@ -40,13 +40,11 @@ func (e *Engine) originOfCompressed(f *file) error {
 	}
 	switch {
 	case best.open != "" && best.isLog && e.truncatedUnseen(f):
-		f.blocked = true
-		return errNotYet // it is about to find out, and then waits for its copies
+		return errOthers // it is about to find out, and then waits for its copies
 	case best.original == nil && f.hasFrom(&best.position):
 		best.open = ""
 	case best.open != "" && e.wantsOpen(f, best.original):
-		f.blocked = true
-		return errNotYet
+		return errOthers
 	}
 	_, err := f.continues(best.position, 1<<62)
 	if best.original != nil {

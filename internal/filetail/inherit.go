@@ -94,14 +94,13 @@ func (e *Engine) storeEndedLocked(copied, log *file) {
 }
 
 // takeFromLog has what was open in a log when that was truncated go on in f, if f begins with new content and comes before what the log holds
-// now: that was written to the log since then, and copied. The error is errNotYet while that is about to change.
+// now: that was written to the log since then, and copied. The error is errOthers while that is about to change.
 func (e *Engine) takeFromLog(f *file) error {
 	if !e.joined || f.place.offset > 0 {
 		return nil
 	}
 	if e.truncatedUnseen(f) {
-		f.blocked = true
-		return errNotYet
+		return errOthers
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -110,8 +109,7 @@ func (e *Engine) takeFromLog(f *file) error {
 		return nil
 	}
 	if log.reading || log.held {
-		f.blocked = true
-		return errNotYet
+		return errOthers
 	}
 	for other := range e.kinOfLocked(f.log) {
 		switch {
@@ -119,8 +117,7 @@ func (e *Engine) takeFromLog(f *file) error {
 		case f.precedes(other): // which goes on with that
 			return nil
 		default: // and is about to hand it back
-			f.blocked = true
-			return errNotYet
+			return errOthers
 		}
 	}
 	truncated := log.cut || log.restart

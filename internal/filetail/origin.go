@@ -3,6 +3,7 @@ package filetail
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -11,8 +12,12 @@ import (
 // copyWindow is how much is compared at both ends of two files to tell that one is a copy of the other.
 const copyWindow = 64 << 10
 
-// errNotYet says that it is not known yet where to begin with a file.
-var errNotYet = errors.New("what the file is will be seen")
+var (
+	// errNotYet says that it is not known yet where to begin with a file.
+	errNotYet = errors.New("what the file is will be seen")
+	// errOthers is an errNotYet until other files are read.
+	errOthers = fmt.Errorf("%w when others are read", errNotYet)
+)
 
 // origin finds where to begin with a file that was never read: behind what was already read of the same content. See the package comment for
 // what is the same content.
@@ -73,8 +78,7 @@ func (e *Engine) origin(f *file) error {
 		return e.beginBehind(f, best, original)
 	}
 	if busy || copied && e.waits(f, content.size) {
-		f.blocked = true
-		return errNotYet // the log may be truncated next
+		return errOthers // the log may be truncated next
 	}
 	f.rewind()
 	return nil
@@ -90,8 +94,7 @@ func (e *Engine) beginBehind(f *file, best position, original *file) error {
 	if ok, err := f.continues(best, info.Size()); err != nil {
 		return err
 	} else if !ok {
-		f.blocked = true
-		return errNotYet // it has changed meanwhile
+		return errOthers // it has changed meanwhile
 	}
 	e.takeOpen(f, original)
 	return nil

@@ -118,7 +118,7 @@ func (r *reader) read(f *file) (more bool) {
 		f.blocked = true
 		return false
 	case errors.Is(err, errNotYet):
-		f.patient = true
+		f.patient, f.blocked = true, errors.Is(err, errOthers)
 		f.ended = r.quiet(f) && r.leave(f)
 		return false
 	}
