@@ -108,12 +108,17 @@ func TestFloorMakesARecordOfEachLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, onResource := range []bool{false, true} {
-		f := &floor{onResource: onResource, block: make([]byte, 0, 2*floorBlock)}
-		if err := f.readAll(dir); err != nil {
-			t.Fatal(err)
-		}
-		if f.count != d.lines {
-			t.Errorf("%d records of %d lines", f.count, d.lines)
+		var f *floor
+		for cores := 2; cores > 0; cores-- {
+			floors := []*floor{newFloor(onResource), newFloor(onResource)}[:cores]
+			count, err := readAll(dir, floors)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if count != d.lines {
+				t.Errorf("%d records of %d lines, %d cores", count, d.lines, cores)
+			}
+			f = floors[0]
 		}
 		last := f.records.At(f.records.Len() - 1)
 		if want := strings.TrimSuffix(d.text(1, d.lines/2-1)[:d.line-1], "\n"); last.Body().Str() != want {

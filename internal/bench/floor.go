@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -22,7 +23,7 @@ const (
 )
 
 // floor is the least that any receiver has to do: read blocks, split them, make records, hand them on (here: drop them).
-// It has no positions, no checks, no discovery, and does not look at the text.
+// It has no positions, no checks, no discovery, and does not look at the text. It is used by one goroutine at a time.
 type floor struct {
 	// onResource puts the file's attribute on the resource and lets all bodies of a block share one string; otherwise every
 	// record has the attribute and a string of its own.
@@ -35,22 +36,31 @@ type floor struct {
 	count   int64
 }
 
-// floorProcess is a peer: it says that it is ready, waits for a line, reads, says what it did, and waits for its end.
+func newFloor(onResource bool) *floor {
+	return &floor{onResource: onResource, block: make([]byte, 0, 2*floorBlock)}
+}
+
+// floorProcess is a peer: it says that it is ready, waits for a line, reads, says what it did, and waits for its end. It uses all cores that
+// it is given, each for files of its own.
 func floorProcess(args []string) error {
 	if len(args) != 2 || (args[0] != "record" && args[0] != "resource") {
 		return errors.New("usage: bench floor record|resource <folder>")
 	}
-	f := &floor{onResource: args[0] == "resource", block: make([]byte, 0, 2*floorBlock)}
+	floors := make([]*floor, runtime.GOMAXPROCS(0))
+	for i := range floors {
+		floors[i] = newFloor(args[0] == "resource")
+	}
 	input := bufio.NewReader(os.Stdin)
 	fmt.Println("ready", mallocs())
 	if _, err := input.ReadString('\n'); err != nil {
 		return err
 	}
-	if err := f.readAll(args[1]); err != nil {
+	count, err := readAll(args[1], floors)
+	if err != nil {
 		return err
 	}
-	fmt.Println(f.count, mallocs())
-	_, err := input.ReadString('\n')
+	fmt.Println(count, mallocs())
+	_, err = input.ReadString('\n')
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
@@ -63,17 +73,26 @@ func mallocs() uint64 {
 	return stats.Mallocs
 }
 
-func (f *floor) readAll(dir string) error {
+// readAll shares the files out, and returns the number of records.
+func readAll(dir string, floors []*floor) (count int64, err error) {
 	names, err := filepath.Glob(filepath.Join(dir, "*.log"))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for _, name := range names {
-		if err := f.read(name); err != nil {
-			return err
-		}
+	var all sync.WaitGroup
+	failed := make([]error, len(floors))
+	for i, f := range floors {
+		all.Go(func() {
+			for n := i; n < len(names) && failed[i] == nil; n += len(floors) {
+				failed[i] = f.read(names[n])
+			}
+		})
 	}
-	return nil
+	all.Wait()
+	for _, f := range floors {
+		count += f.count
+	}
+	return count, errors.Join(failed...)
 }
 
 func (f *floor) read(name string) error {

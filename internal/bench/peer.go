@@ -12,6 +12,8 @@ const (
 	floorRecord   = "floor"
 	floorResource = "floor, resource"
 	pooled        = ", pooled"
+	oneCore       = ", 1 core"
+	twoCores      = ", 2 cores"
 )
 
 // peer is one way to read files.
@@ -93,15 +95,17 @@ func peers() map[string]peer {
 		p.name += pooled
 		p.gates = "pdata.useProtoPooling"
 	}
-	oneCore, twoCores := ours, ours
-	oneCore.name, oneCore.env = fileTail+", 1 core", []string{"GOMAXPROCS=1"}
-	twoCores.name, twoCores.env = fileTail+", 2 cores", []string{"GOMAXPROCS=2"}
-	oneCore.about, twoCores.about = "file_tail with GOMAXPROCS=1", "file_tail with GOMAXPROCS=2"
+	one, two := []string{"GOMAXPROCS=1"}, []string{"GOMAXPROCS=2"}
+	tailOne, tailTwo := ours, ours
+	tailOne.name, tailOne.env = fileTail+oneCore, one
+	tailTwo.name, tailTwo.env = fileTail+twoCores, two
+	tailOne.about, tailTwo.about = "file_tail with GOMAXPROCS=1", "file_tail with GOMAXPROCS=2"
 	all := make(map[string]peer)
 	for _, p := range []peer{
-		contrib, bare, transformed, ours, onResource, skipping, oneCore, twoCores, logPooled, tailPooled, resourcePooled,
-		{name: floorRecord, floor: "record", about: "the floor: log.file.name and an own string on every record; 1 core"},
-		{name: floorResource, floor: "resource", about: "the floor: log.file.name on the resource, bodies share a string per block; 1 core"},
+		contrib, bare, transformed, ours, onResource, skipping, tailOne, tailTwo, logPooled, tailPooled, resourcePooled,
+		{name: floorRecord, floor: "record", env: one, about: "the floor: log.file.name and an own string on every record; 1 core"},
+		{name: floorRecord + twoCores, floor: "record", env: two, about: "the same on two cores, each with files of its own"},
+		{name: floorResource, floor: "resource", env: one, about: "the floor: log.file.name on the resource, bodies share a string per block; 1 core"},
 	} {
 		all[p.name] = p
 	}

@@ -54,7 +54,7 @@ func (b *bench) profiled(ctx context.Context, s shape, p peer) error {
 		return err
 	}
 	defer os.RemoveAll(prewritten)
-	if err := s.data.write(prewritten, b.size); err != nil {
+	if err := s.data.write(prewritten, s.times*b.size); err != nil {
 		return err
 	}
 	r, err := newRun(b.dir, &s.data)

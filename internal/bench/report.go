@@ -43,8 +43,8 @@ func (m measured) MarshalJSON() ([]byte, error) {
 func (r *report) head(s settings, kind string) {
 	r.Head = []string{
 		fmt.Sprintf("%s, %d cores of %s, %s, %s", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), processor(), kernel(), runtime.Version()),
-		fmt.Sprintf("revision %s; data on %s, %s per shape; %d rounds, peers in turn, medians; live and idle: watched for %v, once",
-			revision(), kind, size(s.size), s.runs, s.seconds),
+		fmt.Sprintf("revision %s; data on %s, %s per shape, up to %d times that where it is read fast; %d rounds, peers in turn, medians; live and idle: watched for %v, once",
+			revision(), kind, size(s.size), mostTimes, s.runs, s.seconds),
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, module := range info.Deps {

@@ -19,7 +19,7 @@ type settings struct {
 	shapes  []string      // BENCH_SHAPES: names, or what stands before a dash in them; all by default
 	only    []string      // BENCH_PEERS: names of peers, divided by semicolons; all by default
 	runs    int           // BENCH_RUNS: rounds of every shape that is measured by throughput
-	size    int64         // BENCH_SIZE: bytes of text per shape
+	size    int64         // BENCH_SIZE: bytes of text per shape, or a part of that
 	seconds time.Duration // BENCH_SECONDS: how long idle and live shapes are watched
 }
 
@@ -100,7 +100,7 @@ func (s settings) workDir() (dir, kind string, err error) {
 	if parent == "" {
 		parent, kind = os.TempDir(), "disk"
 		var shm syscall.Statfs_t
-		if err := syscall.Statfs("/dev/shm", &shm); err == nil && int64(shm.Bavail)*shm.Bsize > 3*s.size+1<<30 {
+		if err := syscall.Statfs("/dev/shm", &shm); err == nil && int64(shm.Bavail)*shm.Bsize > (mostTimes+1)*s.size+1<<30 {
 			parent, kind = "/dev/shm", "tmpfs"
 		}
 	}

@@ -57,6 +57,7 @@ func (c collected) mallocs(ctx context.Context) (uint64, error) {
 // floored is the floor as a subject.
 type floored struct {
 	variant string
+	env     []string
 	folder  string
 
 	cmd    *exec.Cmd
@@ -76,7 +77,7 @@ func (f *floored) start(ctx context.Context) error {
 		return err
 	}
 	f.cmd = exec.CommandContext(ctx, self, "floor", f.variant, f.folder)
-	f.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	f.cmd.Env = append(os.Environ(), f.env...)
 	f.cmd.Stderr = os.Stderr
 	if f.input, err = f.cmd.StdinPipe(); err != nil {
 		return err
