@@ -18,7 +18,7 @@ const (
 	// recordOverhead estimates what a record takes beside its texts.
 	recordOverhead = 48
 	// textChunk is how much text shares one allocation, and so the most that one kept record can pin beside its own text.
-	textChunk = 8 << 10
+	textChunk = 16 << 10
 )
 
 // Iostream is the output stream of a process that a record was written to; the zero value is unknown.
@@ -198,7 +198,7 @@ func (b *Batch) anew() plog.Logs {
 	return other.logs
 }
 
-// Text copies p into memory of the batch. Neighbouring short texts share an allocation of at most 8 KiB.
+// Text copies p into memory of the batch. Neighbouring short texts share an allocation of at most 16 KiB.
 func (b *Batch) Text(p []byte) string {
 	if b.text.Cap()-b.text.Len() < len(p) {
 		if len(p) >= textChunk/8 {
