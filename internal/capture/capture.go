@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/zap"
 
+	"github.com/logcapture/logcapture/internal/ballast"
 	"github.com/logcapture/logcapture/internal/checkpoint"
 	"github.com/logcapture/logcapture/internal/emit"
 	"github.com/logcapture/logcapture/internal/lifecycle"
@@ -52,6 +53,8 @@ type Capture struct {
 	closers  []func() error
 	guard    guard
 
+	delivered *ballast.Gauge
+
 	shutdown sync.Once
 	err      error
 }
@@ -69,6 +72,7 @@ func Start(ctx context.Context, host component.Host, config Config, settings Set
 		Attributes: metric.WithAttributeSet(attribute.NewSet(id)),
 		receiver:   id,
 		guard:      guard{limits: make(map[string]func() int)},
+		delivered:  ballast.NewGauge(),
 	}
 	c.readers = lifecycle.NewGroup(ctx, c.panicked)
 	c.writer = lifecycle.NewGroup(ctx, c.panicked)
@@ -89,6 +93,7 @@ func Start(ctx context.Context, host component.Host, config Config, settings Set
 		c.writer.Go("checkpoint", "", c.Store.Run)
 	}
 	c.readers.Go("guard", "", c.watchTasks)
+	c.readers.Go("ballast", "", c.delivered.Run)
 	return c, nil
 }
 
@@ -111,6 +116,7 @@ func (c *Capture) build(ctx context.Context, client storage.Client, lost error, 
 		Scope:     settings.Scope,
 		Format:    settings.Format,
 		Transport: settings.Transport,
+		Delivered: c.delivered.Add,
 		Dropped: func(n int, reason string) {
 			c.Telemetry.LogcaptureRecordsDropped.Add(ctx, int64(n), c.With(attribute.String("reason", reason)))
 		},

@@ -3,6 +3,7 @@ package capture_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,12 +14,15 @@ import (
 	"go.opentelemetry.io/collector/component/componentstatus"
 	"go.opentelemetry.io/collector/component/componenttest"
 	"go.opentelemetry.io/collector/extension/xextension/storage"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/logcapture/logcapture/internal/ballast"
 	"github.com/logcapture/logcapture/internal/capture"
 	"github.com/logcapture/logcapture/internal/capturetest"
+	"github.com/logcapture/logcapture/internal/emit"
 )
 
 const format = 1
@@ -49,6 +53,21 @@ func TestPanicInATaskBecomesAPermanentStatusWithItsStack(t *testing.T) {
 	require.ErrorContains(t, host.Last().Err(), `panic in stream "web": boom`)
 	require.ErrorContains(t, host.Last().Err(), "TestPanicInATaskBecomesAPermanentStatusWithItsStack")
 	require.NoError(t, c.Shutdown(t.Context()))
+}
+
+func TestBallastIsHeldWhileMuchIsDelivered(t *testing.T) {
+	c := start(t, capturetest.NewHost(t, t.TempDir()), componenttest.NewNopTelemetrySettings())
+	require.False(t, ballast.Held())
+	source := &emit.Source{Resource: &emit.Resource{Attributes: pcommon.NewMap()}, Attributes: pcommon.NewMap()}
+	batch, body := c.Sink.NewBatch(), strings.Repeat("x", emit.MaxBatchBytes)
+	capturetest.WaitFor(t, "ballast", func() bool {
+		batch.Add(source, &emit.Record{Body: body})
+		require.NoError(t, c.Sink.Consume(t.Context(), &batch))
+		batch.Reset()
+		return ballast.Held()
+	})
+	require.NoError(t, c.Shutdown(t.Context()))
+	require.False(t, ballast.Held())
 }
 
 func TestWhatIsAcknowledgedLastIsStoredAtShutdown(t *testing.T) {
@@ -146,12 +165,12 @@ func TestTasksAndBytesAreMeasuredAndGoToZero(t *testing.T) {
 	task := c.Go("stream", "web", func(ctx context.Context) { <-ctx.Done() })
 	held, err := c.Budget.Acquire(t.Context(), 1000)
 	require.NoError(t, err)
-	require.Equal(t, map[string]int64{"guard": 1, "stream": 1}, gauge(t, telemetry, "otelcol_logcapture_tasks", "kind"))
+	require.Equal(t, map[string]int64{"ballast": 1, "guard": 1, "stream": 1}, gauge(t, telemetry, "otelcol_logcapture_tasks", "kind"))
 	require.Equal(t, map[string]int64{"": 1000}, gauge(t, telemetry, "otelcol_logcapture_inflight_bytes", "kind"))
 	c.Budget.Release(held)
 	task.Cancel()
 	<-task.Done()
-	require.Equal(t, map[string]int64{"guard": 1}, gauge(t, telemetry, "otelcol_logcapture_tasks", "kind"))
+	require.Equal(t, map[string]int64{"ballast": 1, "guard": 1}, gauge(t, telemetry, "otelcol_logcapture_tasks", "kind"))
 	require.Equal(t, map[string]int64{"": 0}, gauge(t, telemetry, "otelcol_logcapture_inflight_bytes", "kind"))
 	require.NoError(t, c.Shutdown(t.Context()))
 	_, err = telemetry.GetMetric("otelcol_logcapture_tasks")

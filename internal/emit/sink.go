@@ -39,8 +39,10 @@ type Settings struct {
 	Format    string // format and transport of the receiver's own metrics
 	Transport string
 
-	Dropped func(n int, reason string)
-	Retried func()
+	// Delivered is told how many bytes the next consumer has taken. Nil is nobody.
+	Delivered func(n int)
+	Dropped   func(n int, reason string)
+	Retried   func()
 	// Marked is told of the records that were delivered and have something wrong with them. Nil is nobody.
 	Marked func(Marks)
 }
@@ -108,7 +110,7 @@ func (s *Sink) deliver(ctx, op context.Context, b *Batch) (done bool, err error)
 		pref.UnrefLogs(logs)
 		switch {
 		case err == nil:
-			s.accepted()
+			s.accepted(b)
 			return true, nil
 		case op.Err() != nil: // aborted by us: no refusal, however it looks
 			return false, errors.Join(op.Err(), err)
@@ -157,7 +159,10 @@ func count(b *Batch, rest *plog.Logs) int {
 }
 
 // accepted ends a run of errors.
-func (s *Sink) accepted() {
+func (s *Sink) accepted(b *Batch) {
+	if s.Delivered != nil {
+		s.Delivered(b.Bytes())
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dropping = false

@@ -2,7 +2,6 @@ package filetail
 
 import (
 	"context"
-	"time"
 )
 
 // queue holds the files that have something to read, first in first out. Engine.mu guards it, but for the channel.
@@ -49,13 +48,6 @@ func (e *Engine) next(ctx context.Context) *file {
 		}
 	}
 	return nil
-}
-
-// nextWithin is next that waits no longer than limit.
-func (e *Engine) nextWithin(ctx context.Context, limit time.Duration) *file {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	return e.next(ctx)
 }
 
 // tryNext is next without waiting. The file belongs to the caller until it gives it back by [Engine.release].

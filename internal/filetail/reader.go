@@ -15,16 +15,8 @@ import (
 const (
 	// minBlock and maxBlock bound how much is read at a time.
 	minBlock, maxBlock = 16 << 10, 256 << 10
-	// keptSpace is what the block of a reader that is not busy may take: a line of the default max_log_size.
+	// keptSpace is what the block of a reader may take between two turns: a line of the default max_log_size.
 	keptSpace = 2 << 20
-	// busySpace is what the block of a reader that is busy has room for, and allBusySpace those of all of them, though most of it is never
-	// touched and so takes no memory. That it counts as alive is what it is for: the garbage collector runs whenever as much was allocated
-	// as is alive, and a collector which holds next to nothing else would run it 150 times a second.
-	busySpace, allBusySpace = 16 << 20, 64 << 20
-	// busyTurns is how many full batches in a row make a reader busy: some megabytes that were waiting. It is no longer when no batch was full for
-	// restAfter.
-	busyTurns = 8
-	restAfter = 2 * time.Second
 	// maxTurn is how much is read of a file at a time where that does not fill a batch: lines that are joined, or dropped.
 	maxTurn = 8 << 20
 	// longPartial is where an unfinished line is long enough to look only at what is new, instead of reading it again.
@@ -38,9 +30,7 @@ type reader struct {
 	taken  []taken
 	block  []byte
 
-	busy      int       // turns in a row that filled a batch
-	full      time.Time // when the last one did
-	perRecord int       // bytes of a file, as in the last block
+	perRecord int // bytes of a file, as in the last block
 
 	// What turns lines into records.
 	parser  lineformat.Parser
@@ -59,43 +49,18 @@ func newReader(e *Engine) *reader {
 
 // reset forgets the batch and its files.
 func (r *reader) reset() {
-	r.pace()
 	r.batch.Reset()
 	clear(r.taken)
 	r.taken = r.taken[:0]
+	if cap(r.block) > keptSpace {
+		r.block = nil
+	}
 	if cap(r.decoded) > maxBlock {
 		r.decoded = nil
 	}
 	r.parser.Trim()
 	r.file = nil
 }
-
-// pace gets a large block when a busy time begins. That stays until the time is over: what is written in bursts would have it made, and cleared,
-// again and again.
-func (r *reader) pace() {
-	switch now := time.Now(); {
-	case r.batch.Full():
-		r.full = now
-		if r.busy++; r.busy == busyTurns && !r.large() {
-			r.block = make([]byte, min(busySpace, allBusySpace/workers()))
-		}
-	case now.Sub(r.full) < restAfter:
-		r.busy = 0
-	default:
-		r.rest()
-	}
-}
-
-// rest gives a block back that was for a busy time, or for a very long line.
-func (r *reader) rest() {
-	r.busy = 0
-	if r.large() {
-		r.block = nil
-	}
-}
-
-// large says that there is something to give back.
-func (r *reader) large() bool { return cap(r.block) > keptSpace }
 
 // read adds what the file has to the batch, until that is full. It reports whether there may be more. An error of the file is told, and
 // tried again when the file is touched next.

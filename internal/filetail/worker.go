@@ -24,16 +24,9 @@ type taken struct {
 func (e *Engine) work(ctx context.Context) {
 	r := newReader(e)
 	for {
-		f := e.tryNext()
-		if f == nil && r.large() {
-			if f = e.nextWithin(ctx, restAfter); f == nil {
-				r.rest()
-			}
-		}
+		f := e.next(ctx)
 		if f == nil {
-			if f = e.next(ctx); f == nil {
-				return
-			}
+			return
 		}
 		size, err := e.Budget.Acquire(ctx, emit.MaxBatchBytes)
 		if err != nil {

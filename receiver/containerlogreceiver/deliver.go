@@ -87,7 +87,6 @@ func (st *stream) deliver(ctx context.Context) error {
 	}
 	st.lines.Commit()
 	st.keep()
-	st.f.delivered.Add(int64(st.batch.Bytes()))
 	st.batch.Reset()
 	st.release()
 	st.wait.reset()

@@ -32,8 +32,7 @@ type follower struct {
 	ended *semaphore.Weighted
 	// lookBacks bounds the requests for the end of a log whose lines are on a connection too.
 	lookBacks *semaphore.Weighted
-	bell      *bell        // nil: all logs are asked for
-	delivered atomic.Int64 // bytes of batches, of all streams
+	bell      *bell // nil: all logs are asked for
 
 	advised      atomic.Bool // of a log without bound
 	advisedFiles atomic.Bool // that the engine's files cannot be read

@@ -18,7 +18,6 @@ var errStuck = errors.New("the engine does not end the log of a container that h
 func (f *follower) tick(ctx context.Context) {
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
-	var spare spare
 	for {
 		select {
 		case <-ctx.Done():
@@ -27,7 +26,6 @@ func (f *follower) tick(ctx context.Context) {
 			for _, c := range f.all() {
 				f.look(c, now)
 			}
-			spare.look(f.delivered.Load())
 		}
 	}
 }
