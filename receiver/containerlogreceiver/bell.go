@@ -98,6 +98,9 @@ const (
 	// firstPause is how long a stream waits at the end of a file that is being written to. It doubles until nobody writes any more.
 	firstPause = 8 * time.Millisecond
 	pauses     = 4
+	// busyPause is how long where manyPieces or more came: each look costs as much as some hundred of them.
+	busyPause  = 24 * time.Millisecond
+	manyPieces = 100
 	// longPause is how often a quiet file is looked at though the kernel tells of it, and pollPause where it does not.
 	longPause = 2 * time.Second
 	pollPause = 250 * time.Millisecond
@@ -111,12 +114,17 @@ type pause struct {
 	resting   *atomic.Bool
 
 	quiet   int // pauses since something came
+	busy    bool
 	hanging bool
 }
 
 // next waits: a little, then longer, and then for the kernel. It returns an error only when ctx ends.
 func (p *pause) next(ctx context.Context, log *jsonfile.Log) error {
-	if p.quiet++; p.quiet <= pauses {
+	p.quiet++
+	if p.quiet == 1 && p.busy {
+		return p.c.awaitChange(ctx, busyPause)
+	}
+	if p.quiet <= pauses {
 		return p.c.awaitChange(ctx, firstPause<<(p.quiet-1))
 	}
 	if !p.resting.Swap(true) {
@@ -131,9 +139,9 @@ func (p *pause) next(ctx context.Context, log *jsonfile.Log) error {
 	return p.c.awaitChange(ctx, pollPause)
 }
 
-// reset is for a file that something has come to.
-func (p *pause) reset() {
-	p.quiet = 0
+// reset is for a file that so many pieces have come to.
+func (p *pause) reset(pieces int) {
+	p.quiet, p.busy = 0, pieces >= manyPieces
 	if p.hanging {
 		p.hanging = false
 		p.bell.take(p.directory)

@@ -126,7 +126,7 @@ func (st *stream) readFile(ctx context.Context, s *session, path string, follow 
 
 // follow delivers what the file has, and what comes to it until the container has ended.
 func (st *stream) follow(ctx context.Context, s *session, log *jsonfile.Log, wait *pause, follow bool) error {
-	defer wait.reset()
+	defer wait.reset(0)
 	for {
 		// The engine tells of the end when all is written. So what is read after that is all.
 		ended := !follow || !st.c.state().running
@@ -134,8 +134,8 @@ func (st *stream) follow(ctx context.Context, s *session, log *jsonfile.Log, wai
 		switch {
 		case err != nil:
 			return st.cause(ctx, err)
-		case got:
-			wait.reset()
+		case got > 0:
+			wait.reset(got)
 		case ended:
 			st.sure, st.whole = true, true
 			return io.EOF
@@ -147,8 +147,8 @@ func (st *stream) follow(ctx context.Context, s *session, log *jsonfile.Log, wai
 	}
 }
 
-// drain delivers all that the file has for now, and reports whether that was anything.
-func (st *stream) drain(ctx context.Context, s *session, log *jsonfile.Log) (got bool, err error) {
+// drain delivers all that the file has for now, and returns how many pieces that was.
+func (st *stream) drain(ctx context.Context, s *session, log *jsonfile.Log) (got int, err error) {
 	st.work.Lock()
 	defer st.work.Unlock()
 	for reads := 0; ; {
@@ -162,7 +162,7 @@ func (st *stream) drain(ctx context.Context, s *session, log *jsonfile.Log) (got
 		if err != nil {
 			return got, errors.Join(st.deliverAll(ctx), err)
 		}
-		got = true
+		got++
 		if st.batch.Len() == 0 {
 			// Where the buffer is not small, there is more than it holds.
 			n := emit.MaxBatchBytes
