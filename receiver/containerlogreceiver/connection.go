@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
 )
 
 // connection is one to the engine. It takes itself off the count when it is closed. It is safe for concurrent use, as a [net.Conn] is.
@@ -196,8 +197,8 @@ func (b *logBody) calm() {
 // arrived says that more of the answer has come than was read, or its end.
 func (b *logBody) arrived() bool { return b.conn != nil && b.conn.readable() }
 
-// logs opens the log of a container. The body ends when ctx does.
-func (s *session) logs(ctx context.Context, id string, options container.LogsOptions) (*logBody, error) {
+// logs opens the log of a container, by a client of the session. The body ends when ctx does.
+func logs(ctx context.Context, cli *client.Client, id string, options container.LogsOptions) (*logBody, error) {
 	body := &logBody{}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
 		conn := got.Conn
@@ -210,7 +211,7 @@ func (s *session) logs(ctx context.Context, id string, options container.LogsOpt
 		body.conn, _ = conn.(*connection)
 	}})
 	var err error
-	if body.ReadCloser, err = s.ContainerLogs(ctx, id, options); err != nil {
+	if body.ReadCloser, err = cli.ContainerLogs(ctx, id, options); err != nil {
 		if errors.Is(err, io.EOF) { // of the connection: it says nothing of the log
 			err = fmt.Errorf("ask for a log: %v", err) //nolint:errorlint // not to be taken for its end
 		}

@@ -4,6 +4,7 @@ package containerlogreceiver
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -141,7 +143,7 @@ func TestConnectionThatIsClosedBeforeTheAnswerIsNotTheEndOfALog(t *testing.T) {
 	defer func() { require.NoError(t, engine.close()) }()
 	s, err := engine.connect(t.Context())
 	require.NoError(t, err)
-	_, err = s.logs(t.Context(), c.id, container.LogsOptions{ShowStdout: true})
+	_, err = logs(t.Context(), s.streams, c.id, container.LogsOptions{ShowStdout: true})
 	require.ErrorContains(t, err, "EOF")
 	require.NotErrorIs(t, err, io.EOF)
 }
@@ -255,13 +257,19 @@ func TestCalmConnectionsLeaveNoDescriptors(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// dialScript connects to a script in the place of ssh, as the receiver does it.
-func dialScript(t *testing.T, script string) *connection {
+// scriptSSH puts a script in the place of ssh.
+func scriptSSH(t *testing.T, script string) {
 	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ssh"), []byte("#!/bin/sh\n"+script), 0o700)) //nolint:gosec // a program
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	conn, err := dialSSH(nil)(t.Context(), "", "")
+}
+
+// dialScript connects to a script in the place of ssh, as the receiver does it.
+func dialScript(t *testing.T, script string) *connection {
+	t.Helper()
+	scriptSSH(t, script)
+	conn, err := newSSHDialer(nil).start()
 	require.NoError(t, err)
 	near := newConnection(conn, &atomic.Int64{})
 	t.Cleanup(func() { _ = near.Close() })
@@ -298,4 +306,68 @@ func TestMuchHasRoomBetweenAProcessAndItsReader(t *testing.T) {
 	got, err := io.ReadAll(io.LimitReader(near, 200_000))
 	require.NoError(t, err)
 	require.Len(t, got, 200_000)
+}
+
+// An sshd refuses some of those who log in where many do. The script imitates one that takes its time.
+func TestFewLogInThroughSSHAtATime(t *testing.T) {
+	dir := t.TempDir()
+	scriptSSH(t, "cd "+dir+" && touch $$ && until [ -e open ]; do sleep 0.01; done && printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nOK' && exec cat")
+	started := func() int {
+		entries, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		return len(entries)
+	}
+	d := newSSHDialer(nil)
+	const n = 3 * sshStarts
+	var dials errgroup.Group
+	for range n {
+		dials.Go(func() error {
+			_, err := d.dial(t.Context(), "", "")
+			return err
+		})
+	}
+	waitFor(t, "the first", func() bool { return started() >= sshStarts })
+	time.Sleep(100 * time.Millisecond) // more would come now
+	require.Equal(t, sshStarts, started())
+	writeFiles(t, dir, map[string][]byte{"open": nil})
+	require.NoError(t, dials.Wait())
+	require.Equal(t, n+1, started())
+	d.close()
+	require.Empty(t, d.processes)
+	_, err := d.dial(t.Context(), "", "")
+	require.ErrorIs(t, err, net.ErrClosed)
+}
+
+// One that hangs is ended with the wish for it, or with the receiver.
+func TestSSHThatHangsIsEnded(t *testing.T) {
+	scriptSSH(t, "echo 'Confirm user presence' >&2; exec sleep 1000")
+	processes := func(d *sshDialer) int {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return len(d.processes)
+	}
+	t.Run("by who dials", func(t *testing.T) {
+		d := newSSHDialer(nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() {
+			_, err := d.dial(ctx, "", "")
+			ended <- err
+		}()
+		waitFor(t, "the process", func() bool { return processes(d) == 1 })
+		cancel()
+		err := <-ended
+		require.ErrorContains(t, err, "Confirm user presence")
+		require.ErrorContains(t, err, "context canceled")
+		require.Zero(t, processes(d))
+	})
+	t.Run("with the receiver", func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.Endpoint = "ssh://far" })
+		r.start()
+		d := r.receiver.(*containerLog).follower.engine.ssh
+		waitFor(t, "the process", func() bool { return processes(d) == 1 })
+		r.stop()
+		require.Zero(t, processes(d))
+	})
 }

@@ -219,7 +219,10 @@ var errTailless = errors.New("the engine does not give the end of the log")
 
 // look asks for the log once more, and reads it up to the piece for which more returns false.
 func (st *stream) look(ctx context.Context, s *session, options container.LogsOptions, more func(dockerstream.Piece) bool) error {
-	const soon = 5 * time.Second // a tail is quick
+	const (
+		soon = 5 * time.Second // a tail is quick
+		rest = 64 << 10        // is read too, for the connection is of use again when an answer was read to its end
+	)
 	limit, tail := callTimeout, options.Tail != allOfIt && !s.oldAPI
 	if tail {
 		limit = soon
@@ -227,17 +230,22 @@ func (st *stream) look(ctx context.Context, s *session, options container.LogsOp
 			return errTailless
 		}
 	}
-	request, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	request, done, err := s.call(ctx, limit)
+	if err != nil {
+		return err
+	}
+	defer done()
 	options.ShowStdout, options.ShowStderr, options.Timestamps = st.own.stdout, st.own.stderr, true
-	body, err := s.logs(request, st.c.id, options)
+	body, err := logs(request, s.Client, st.c.id, options)
 	if err == nil {
 		defer body.Close()
 		for decoder, goesOn := dockerstream.NewDecoder(body), true; goesOn && err == nil; {
 			var piece dockerstream.Piece
 			var message *dockerstream.EngineError
 			if piece, err = decoder.Next(); err == nil {
-				goesOn = more(piece)
+				if goesOn = more(piece); !goesOn {
+					_, _ = io.CopyN(io.Discard, body, rest)
+				}
 			} else if errors.Is(err, io.EOF) || errors.As(err, &message) {
 				return nil
 			}

@@ -61,12 +61,11 @@ func (st *stream) describe(ctx context.Context, s *session) {
 
 // inspect asks for as long as the log can wait for an answer.
 func (st *stream) inspect(ctx context.Context, s *session) (container.InspectResponse, error) {
-	if !st.unclear {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, describePatience)
-		defer cancel()
+	limit := describePatience
+	if st.unclear {
+		limit = callTimeout
 	}
-	return s.inspect(ctx, st.c.id)
+	return s.inspect(ctx, st.c.id, limit)
 }
 
 // refuses says that an error is the answer to all inspects, as that of a proxy which lets none through.
@@ -113,7 +112,7 @@ const unknown = -1
 // condition asks for it; a list where inspects do not work.
 func (st *stream) condition(ctx context.Context, s *session) (condition, error) {
 	if !st.undescribed.Load() {
-		info, err := s.inspect(ctx, st.c.id)
+		info, err := s.inspect(ctx, st.c.id, callTimeout)
 		if err != nil {
 			return condition{}, err
 		}

@@ -12,7 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -150,16 +152,34 @@ func TestEngineThroughSSH(t *testing.T) {
 	dir := t.TempDir()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	script := "#!/bin/sh\nfor last in \"$@\"; do case $last in unix://*) socket=${last#unix://};; esac; done\nCTR_DIAL=$socket exec " + self + " -test.run=^TestDialStdio$\n"
+	starts := t.TempDir()
+	script := "#!/bin/sh\ntouch " + starts + "/$$\nfor last in \"$@\"; do case $last in unix://*) socket=${last#unix://};; esac; done\nCTR_DIAL=$socket exec " + self + " -test.run=^TestDialStdio$\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ssh"), []byte(script), 0o700)) //nolint:gosec // a program
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	r := newFakeRig(t, e, func(c *Config) { c.Endpoint = "ssh://far" + strings.TrimPrefix(e.host, "unix://") })
+	const containers = 10
+	var all []*fakeContainer
+	for range containers {
+		c := e.run(&fakeContainer{})
+		e.write(c, "x")
+		all = append(all, c)
+	}
 	r.start()
-	c := e.run(&fakeContainer{})
-	e.write(c, "x")
-	r.awaitLines(c.id, 1)
-	require.Positive(t, r.metric("logcapture_daemon_connections"))
+	for _, c := range all {
+		r.awaitLines(c.id, 1)
+	}
+	require.GreaterOrEqual(t, r.metric("logcapture_daemon_connections"), int64(containers+1))
+	processes, err := os.ReadDir(starts)
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(processes), containers+1+sshCalls, "one for each log, one for the events, and some for all else")
 	r.stop()
+	for _, process := range processes {
+		pid, err := strconv.Atoi(process.Name())
+		require.NoError(t, err)
+		left, err := os.FindProcess(pid)
+		require.NoError(t, err)
+		require.Error(t, left.Signal(syscall.Signal(0)), "it is gone with the receiver")
+	}
 }
 
 // What ssh says is the reason, and not that its streams have ended. The script imitates its refusal of an unknown host.

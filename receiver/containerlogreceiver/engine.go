@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -34,16 +36,25 @@ const (
 
 // engine is the connection to the container engine: one transport for the lifetime of the receiver, and on it a client for the API
 // version that was negotiated last. It is safe for concurrent use.
+//
+// Through ssh there are two. There each connection is a process and a log-in; so the requests that are no streams have a few for themselves,
+// which stay.
 type engine struct {
 	address   address
-	transport *http.Transport
-	open      atomic.Int64 // connections
+	transport *http.Transport     // of streams; of all, where there is one
+	calls     *http.Transport     // of what is no stream
+	atOnce    *semaphore.Weighted // bounds that
+	ssh       *sshDialer          // nil: another way
+	open      atomic.Int64        // connections
 	current   atomic.Pointer[session]
 }
 
 // session is what is known about the engine since it was connected last.
 type session struct {
-	*client.Client
+	*client.Client // of what is no stream
+	streams        *client.Client
+	atOnce         *semaphore.Weighted
+
 	daemonID string
 	hostname string
 	root     string // where it keeps its files
@@ -54,7 +65,7 @@ type session struct {
 }
 
 func newEngine(address address) (*engine, error) {
-	e := &engine{address: address}
+	e := &engine{address: address, atOnce: semaphore.NewWeighted(math.MaxInt64)}
 	e.transport = &http.Transport{MaxIdleConns: 6, IdleConnTimeout: 30 * time.Second, ReadBufferSize: readBuffer, TLSClientConfig: address.tls}
 	if err := sockets.ConfigureTransport(e.transport, address.scheme(), address.path()); err != nil {
 		return nil, fmt.Errorf("endpoint %q: %w", address.host, err)
@@ -65,7 +76,8 @@ func newEngine(address address) (*engine, error) {
 		if err != nil {
 			return nil, err
 		}
-		dial = dialSSH(arguments)
+		e.ssh = newSSHDialer(arguments)
+		dial = e.ssh.dial
 	}
 	e.transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
@@ -81,6 +93,13 @@ func newEngine(address address) (*engine, error) {
 		}
 		return newSecure(ctx, conn.(*connection), address.tls, addr)
 	}
+	e.calls = e.transport
+	if e.ssh != nil {
+		e.transport.MaxIdleConnsPerHost = e.transport.MaxIdleConns // of logs that are read to their end one after the other
+		e.calls, e.atOnce = e.transport.Clone(), semaphore.NewWeighted(sshCalls)
+		// With a bound, one that finds all connections busy does not dial another before one of them is free.
+		e.calls.MaxConnsPerHost, e.calls.MaxIdleConnsPerHost, e.calls.IdleConnTimeout = sshCalls, sshCalls, sshIdle
+	}
 	return e, nil
 }
 
@@ -88,15 +107,23 @@ func newEngine(address address) (*engine, error) {
 func (e *engine) connections() int64 { return e.open.Load() }
 
 func (e *engine) close() error {
-	e.transport.CloseIdleConnections()
+	e.closeIdle()
+	if e.ssh != nil {
+		e.ssh.close()
+	}
 	return nil
 }
 
-// client makes a client for an API version on the transport that all clients share.
-func (e *engine) client(version string) (*client.Client, error) {
+func (e *engine) closeIdle() {
+	e.transport.CloseIdleConnections()
+	e.calls.CloseIdleConnections()
+}
+
+// client makes a client for an API version on a transport that others share.
+func (e *engine) client(transport *http.Transport, version string) (*client.Client, error) {
 	return client.NewClientWithOpts(
 		client.WithHost(e.address.api()),
-		client.WithHTTPClient(&http.Client{Transport: e.transport, CheckRedirect: client.CheckRedirect}),
+		client.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}),
 		client.WithVersion(version),
 		// Requests for logs last as long as containers do: they make no useful spans.
 		client.WithTraceOptions(
@@ -108,9 +135,10 @@ func (e *engine) client(version string) (*client.Client, error) {
 func (e *engine) connect(ctx context.Context) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	e.closeIdle() // a peer that has vanished leaves connections behind that look alive
 	version := e.address.version
 	if version == "" {
-		probe, err := e.client("")
+		probe, err := e.client(e.calls, "")
 		if err != nil {
 			return nil, err
 		}
@@ -120,7 +148,11 @@ func (e *engine) connect(ctx context.Context) (*session, error) {
 		}
 		version = negotiated(ping.APIVersion)
 	}
-	cli, err := e.client(version)
+	cli, err := e.client(e.calls, version)
+	if err != nil {
+		return nil, err
+	}
+	streams, err := e.client(e.transport, version)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +165,10 @@ func (e *engine) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{Client: cli, daemonID: info.ID, hostname: info.Name, root: info.DockerRootDir, oldAPI: versions.LessThanOrEqualTo(server.APIVersion, "1.41")}
+	s := &session{
+		Client: cli, streams: streams, atOnce: e.atOnce,
+		daemonID: info.ID, hostname: info.Name, root: info.DockerRootDir, oldAPI: versions.LessThanOrEqualTo(server.APIVersion, "1.41"),
+	}
 	for _, component := range server.Components {
 		if strings.HasPrefix(component.Name, "Podman") {
 			s.podman, s.oldAPI = true, false
@@ -145,10 +180,22 @@ func (e *engine) connect(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
+// call waits until one request more may be made that is no stream, and bounds it from then on. It has ended when done is called.
+func (s *session) call(ctx context.Context, limit time.Duration) (_ context.Context, done func(), err error) {
+	if err := s.atOnce.Acquire(ctx, 1); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	return ctx, func() { cancel(); s.atOnce.Release(1) }, nil
+}
+
 // whoAnswers returns the id of the engine that answers now.
 func (s *session) whoAnswers(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
+	ctx, done, err := s.call(ctx, callTimeout)
+	if err != nil {
+		return "", err
+	}
+	defer done()
 	info, err := s.Info(ctx)
 	if s.podman {
 		return podmanID(info), err
@@ -187,15 +234,21 @@ func (s *session) runtime() string {
 
 // list returns all containers that match, also those that do not run.
 func (s *session) list(ctx context.Context, match ...filters.KeyValuePair) ([]container.Summary, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
+	ctx, done, err := s.call(ctx, callTimeout)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	return s.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(match...)})
 }
 
-// inspect returns what the engine knows about a container.
-func (s *session) inspect(ctx context.Context, id string) (container.InspectResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
+// inspect returns what the engine knows about a container, if it tells that within the limit.
+func (s *session) inspect(ctx context.Context, id string, limit time.Duration) (container.InspectResponse, error) {
+	ctx, done, err := s.call(ctx, limit)
+	if err != nil {
+		return container.InspectResponse{}, err
+	}
+	defer done()
 	info, err := s.ContainerInspect(ctx, id)
 	if err == nil && (info.ContainerJSONBase == nil || info.State == nil) {
 		err = errors.New("the engine's answer has no state")
@@ -209,7 +262,7 @@ func (s *session) events(ctx context.Context, since time.Time) (<-chan events.Me
 	for _, action := range []string{"start", "die", "died", "destroy", "remove", "rename", "oom", "health_status"} {
 		want.Add("event", action)
 	}
-	return s.Events(ctx, events.ListOptions{Since: engineTime(since.UnixNano() + 1), Filters: want})
+	return s.streams.Events(ctx, events.ListOptions{Since: engineTime(since.UnixNano() + 1), Filters: want})
 }
 
 // engineTime formats nanoseconds as the API wants them; all nine digits, because fewer are scaled.

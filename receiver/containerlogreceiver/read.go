@@ -101,7 +101,7 @@ func (st *stream) readOnce(ctx context.Context, s *session, options container.Lo
 			return st.cause(request, err)
 		}
 	}
-	body, err := s.logs(request, st.c.id, options)
+	body, err := logs(request, s.streams, st.c.id, options)
 	if err != nil {
 		return st.cause(request, err)
 	}

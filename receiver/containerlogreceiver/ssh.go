@@ -1,17 +1,32 @@
 package containerlogreceiver
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	// sshStarts is how many ssh log in at a time. An sshd with its usual settings refuses some where there are ten, those of others included.
+	sshStarts = 4
+	// sshCalls is how many connections all requests share that are no streams.
+	sshCalls = 2
+	// sshIdle is how long they are kept: longer than it takes from one list of the containers to the next, or each would log in.
+	sshIdle = 5 * time.Minute
 )
 
 // sshArguments returns the arguments of ssh that connect to the engine of another host, as the Docker CLI does it.
@@ -37,33 +52,88 @@ func sshArguments(endpoint string) ([]string, error) {
 	return append(arguments, "system", "dial-stdio"), nil
 }
 
-// dialSSH starts an ssh for one connection.
-func dialSSH(arguments []string) func(context.Context, string, string) (net.Conn, error) {
-	return func(ctx context.Context, _, _ string) (net.Conn, error) {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		command := exec.Command("ssh", arguments...) //nolint:gosec,noctx // of the configuration; the connection outlives the request that dials it
-		in, err := command.StdinPipe()
-		if err != nil {
-			return nil, err
-		}
-		out, err := command.StdoutPipe()
-		if err != nil {
-			return nil, err
-		}
-		widen(out) // what has no room in the pipe waits in ssh, whose CPU time grows with it
-		c := &processConn{command: command, in: in, out: out}
-		command.Stderr, command.WaitDelay = &c.said, time.Second // a child of it may hold its streams open
-		if err := command.Start(); err != nil {
-			return nil, fmt.Errorf("start ssh: %w", err)
-		}
-		return c, nil
+// sshDialer starts an ssh for each connection. It is safe for concurrent use.
+type sshDialer struct {
+	arguments []string
+	starts    *semaphore.Weighted
+
+	mu        sync.Mutex // guards below
+	processes map[*processConn]struct{}
+	closed    bool
+}
+
+func newSSHDialer(arguments []string) *sshDialer {
+	return &sshDialer{arguments: arguments, starts: semaphore.NewWeighted(sshStarts), processes: make(map[*processConn]struct{})}
+}
+
+// dial returns a connection when the engine has answered on it once.
+func (d *sshDialer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	if err := d.starts.Acquire(ctx, 1); err != nil {
+		return nil, err
 	}
+	defer d.starts.Release(1)
+	c, err := d.start()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	if err := c.greet(); err != nil {
+		if ctx.Err() != nil {
+			err = c.explain(fmt.Errorf("no answer through ssh: %w", ctx.Err()))
+		}
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (d *sshDialer) start() (*processConn, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, net.ErrClosed
+	}
+	command := exec.Command("ssh", d.arguments...) //nolint:gosec,noctx // of the configuration; the connection outlives the request that dials it
+	in, err := command.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	widen(out) // what has no room in the pipe waits in ssh, whose CPU time grows with it
+	c := &processConn{dialer: d, command: command, in: in, out: out}
+	command.Stderr, command.WaitDelay = &c.said, time.Second // a child of it may hold its streams open
+	if err := command.Start(); err != nil {
+		return nil, fmt.Errorf("start ssh: %w", err)
+	}
+	d.processes[c] = struct{}{}
+	return c, nil
+}
+
+// close ends all processes and waits for them. None is started after.
+func (d *sshDialer) close() {
+	d.mu.Lock()
+	d.closed = true
+	processes := slices.Collect(maps.Keys(d.processes))
+	d.mu.Unlock()
+	for _, c := range processes {
+		_ = c.Close()
+	}
+}
+
+func (d *sshDialer) forget(c *processConn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.processes, c)
 }
 
 // processConn is a connection over the standard streams of a process, which ends with it.
 type processConn struct {
+	dialer  *sshDialer
 	command *exec.Cmd
 	in      io.WriteCloser
 	out     io.ReadCloser
@@ -79,6 +149,20 @@ func (c *processConn) Read(p []byte) (int, error) {
 func (c *processConn) Write(p []byte) (int, error) {
 	n, err := c.in.Write(p)
 	return n, c.explain(err)
+}
+
+// greet asks the engine for a sign of life, which says that ssh has logged in: ssh itself tells only what goes wrong.
+func (c *processConn) greet() error {
+	if _, err := io.WriteString(c, "GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n"); err != nil {
+		return err
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return err
 }
 
 // explain has the process say why its streams have ended.
@@ -110,6 +194,7 @@ func (c *processConn) Close() error {
 		_ = c.in.Close()
 		_ = c.out.Close()
 		_ = c.command.Wait() // its exit status says nothing: it was killed
+		c.dialer.forget(c)
 	})
 	return nil
 }

@@ -43,7 +43,7 @@ type stream struct {
 	tidying   atomic.Bool                           // the short task runs
 	tidier    atomic.Pointer[func(context.Context)] // that task
 	described chan struct{}                         // closed when the inspect is done, or not waited for any more
-	late      atomic.Bool                           // the inspect has failed and is tried again
+	late      atomic.Bool                           // the log is not opened before: the inspect has failed and is tried again
 	behind    atomic.Int64                          // stamp of the first line that is not delivered; 0: all that is there is
 	waiting   atomic.Int64                          // since when a delivery waits, as [follower.elapsed]; 0: none does
 	bytes     atomic.Int64                          // that came
@@ -77,6 +77,7 @@ var (
 // follow starts reading a container that is not being read.
 func (f *follower) follow(c *followed, s *session) {
 	st := &stream{f: f, c: c, batch: f.Sink.NewBatch(), described: make(chan struct{}), whole: true}
+	st.late.Store(f.engine.ssh != nil) // to open a connection takes longer than to ask on one that is open
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stream = st
