@@ -38,7 +38,8 @@ func sshArguments(endpoint string) ([]string, error) {
 	if _, secret := u.User.Password(); secret {
 		return nil, errors.New("an ssh endpoint cannot have a password; use a key")
 	}
-	arguments := []string{"-o", "BatchMode=yes", "-o", "ConnectTimeout=30"}
+	// What a person has configured for a terminal or a tunnel of their own would spoil this one.
+	arguments := []string{"-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30", "-o", "ClearAllForwardings=yes"}
 	if user := u.User.Username(); user != "" {
 		arguments = append(arguments, "-l", user)
 	}
