@@ -122,6 +122,9 @@ func (f *follower) reconcile(ctx context.Context) {
 	}
 	f.takePositions(positions, damaged)
 	wait := backoff{}
+	if f.engine.ssh != nil {
+		wait.longest = sshPause
+	}
 	for {
 		err := f.session(ctx, &wait)
 		lost := f.setDown()

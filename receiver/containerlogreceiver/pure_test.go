@@ -139,3 +139,16 @@ func TestWhichLogsAreCompressed(t *testing.T) {
 		require.Equal(t, tt.plain, plain(container.LogConfig{Type: tt.driver, Config: map[string]string{tt.key: tt.value}}), "%+v", tt)
 	}
 }
+
+func TestPausesBetweenTriesGrow(t *testing.T) {
+	for longest, want := range map[time.Duration]time.Duration{0: 3 * time.Second, sshPause: 30 * time.Second} {
+		wait := backoff{longest: longest}
+		require.Less(t, wait.next(), 100*time.Millisecond)
+		for range 20 {
+			require.LessOrEqual(t, wait.next(), want)
+		}
+		require.GreaterOrEqual(t, wait.next(), want/2)
+		wait.reset()
+		require.Less(t, wait.next(), 100*time.Millisecond)
+	}
+}

@@ -27,6 +27,8 @@ const (
 	sshCalls = 2
 	// sshIdle is how long they are kept: longer than it takes from one list of the containers to the next, or each would log in.
 	sshIdle = 5 * time.Minute
+	// sshPause is the longest time between two tries while the engine does not answer: each is a log-in, and hosts shut out who fails often.
+	sshPause = 30 * time.Second
 )
 
 // sshArguments returns the arguments of ssh that connect to the engine of another host, as the Docker CLI does it.
