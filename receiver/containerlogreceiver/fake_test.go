@@ -50,6 +50,7 @@ type fakeContainer struct {
 	options                 map[string]string // of the log driver
 	leaky                   bool              // follows leave out every other record that comes while they are open
 	deaf                    int               // follows opened up to this record give nothing behind it
+	silent                  int               // logs requests that are still to be left without an answer
 	truncated               int               // so many records were cut off by hand, see [errTailless]; 0: none
 }
 
@@ -303,7 +304,10 @@ func (e *fakeEngine) serveContainer(w http.ResponseWriter, r *http.Request, path
 	}
 	e.requests[c.id]++
 	e.open[c.id]++
-	status := c.status
+	status, silent := c.status, c.silent > 0
+	if silent {
+		c.silent--
+	}
 	e.mu.Unlock()
 	defer func() {
 		e.mu.Lock()
@@ -311,6 +315,9 @@ func (e *fakeEngine) serveContainer(w http.ResponseWriter, r *http.Request, path
 		e.open[c.id]--
 	}()
 	switch {
+	case silent:
+		<-r.Context().Done()
+		return
 	case status == breaks:
 		panic(http.ErrAbortHandler)
 	case status != 0:

@@ -59,6 +59,19 @@ func TestDeadStreamIsFoundAndOpenedAgain(t *testing.T) {
 	r.stop()
 }
 
+// A peer can vanish before it has answered.
+func TestRequestForALogThatIsNotAnsweredIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	e := newFakeEngine(t, nil)
+	r := newFakeRig(t, e, nil)
+	r.start()
+	c := e.run(&fakeContainer{silent: 1})
+	e.write(c, "x")
+	r.awaitLines(c.id, 1)
+	require.GreaterOrEqual(t, e.logsRequests(c), 2)
+	r.stop()
+}
+
 // A connection that was just opened can have missed a rotation, the first as well as each later one: it is looked at soon, however long
 // quiet containers are left alone.
 func TestDeadStreamIsFoundSoonAfterAReconnect(t *testing.T) {

@@ -101,7 +101,13 @@ func (st *stream) readOnce(ctx context.Context, s *session, options container.Lo
 			return st.cause(request, err)
 		}
 	}
+	silence := time.AfterFunc(callTimeout, func() {
+		if !s.podman { // which says nothing before the first line
+			abort(errSilent)
+		}
+	})
 	body, err := logs(request, s.streams, st.c.id, options)
+	silence.Stop()
 	if err != nil {
 		return st.cause(request, err)
 	}

@@ -72,6 +72,7 @@ var (
 	errReleased = errors.New("closed while a delivery waits")
 	errEnded    = errors.New("the log has ended")
 	errGone     = errors.New("the container is gone")
+	errSilent   = errors.New("the engine has not answered a request for a log")
 )
 
 // follow starts reading a container that is not being read.
