@@ -143,7 +143,7 @@ func writeFiles(t *testing.T, directory string, files map[string][]byte) {
 func TestEngineThroughSSH(t *testing.T) {
 	arguments, err := sshArguments("ssh://me@far:2222/run/user/1000/docker.sock")
 	require.NoError(t, err)
-	require.Equal(t, "-T -o BatchMode=yes -o ConnectTimeout=30 -o ClearAllForwardings=yes -l me -p 2222 -- far docker --host unix:///run/user/1000/docker.sock system dial-stdio", strings.Join(arguments, " "))
+	require.Equal(t, "-T -o BatchMode=yes -o ConnectTimeout=30 -o ClearAllForwardings=yes -o ServerAliveInterval=30 -l me -p 2222 -- far docker --host unix:///run/user/1000/docker.sock system dial-stdio", strings.Join(arguments, " "))
 	for _, bad := range []string{"ssh://", "ssh://a:secret@b"} {
 		require.Error(t, checkEndpoint(bad), bad)
 	}

@@ -42,6 +42,8 @@ func sshArguments(endpoint string) ([]string, error) {
 	}
 	// What a person has configured for a terminal or a tunnel of their own would spoil this one.
 	arguments := []string{"-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30", "-o", "ClearAllForwardings=yes"}
+	// TCP is kept alive by itself, ssh is not. Nothing else tells that the stream of events is dead: a network in between may have forgotten it.
+	arguments = append(arguments, "-o", "ServerAliveInterval=30")
 	if user := u.User.Username(); user != "" {
 		arguments = append(arguments, "-l", user)
 	}
