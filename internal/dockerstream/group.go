@@ -29,7 +29,7 @@ func (l *Lines) whole(s *openLine, stream Stream, text []byte) {
 	}
 	g.stream = stream
 	g.text = append(g.text, text...)
-	g.lines = append(g.lines, delivered{stamp: s.stamp, hash: s.hash, full: s.pieces, last: s.last, stderr: stream == Stderr})
+	g.lines = append(g.lines, delivered{stamp: s.stamp, hash: s.hash, full: s.pieces, last: s.last, end: s.end, stderr: stream == Stderr})
 	if l.Ends != nil && l.Ends(text) {
 		l.flushGroup(side)
 	}

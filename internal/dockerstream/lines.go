@@ -81,6 +81,7 @@ type openLine struct {
 	cutOff bool // it was split at MaxSize
 	size   int  // of the last piece
 	stamp  int64
+	end    int64 // stamp of the last piece
 	hash   uint64
 	last   uint64 // hash of the last piece, of a line of several
 	pieces uint32 // taken so far
@@ -136,7 +137,7 @@ func (l *Lines) Add(p Piece) error {
 		s.last = h
 	}
 	s.pieces++
-	s.size = len(p.Text)
+	s.size, s.end = len(p.Text), p.Stamp
 	if !s.drop {
 		l.take(s, p)
 	}
@@ -234,6 +235,8 @@ func (l *Lines) finish(s *openLine, stream Stream) {
 		l.whole(s, stream, s.text)
 	case s.drop && s.known >= 0:
 		l.delivered(s, stream, s.pieces, 0)
+	case s.known >= 0:
+		l.window.lines[s.known].end = s.end
 	}
 	if cap(s.text) > bufferMax {
 		s.text = nil
@@ -248,7 +251,7 @@ func (l *Lines) delivered(s *openLine, stream Stream, full, cut uint32) {
 		l.window.note(stream.side(), s.stamp)
 	}
 	line := &l.window.lines[s.known]
-	line.full, line.cut, line.last = full, cut, s.last
+	line.full, line.cut, line.last, line.end = full, cut, s.last, s.end
 	if s.pieces > 1 {
 		l.window.cut[stream.side()] = s.stamp
 	}

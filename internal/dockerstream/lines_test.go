@@ -211,6 +211,66 @@ func TestResumeIsExactWhereverItIsCut(t *testing.T) {
 	}
 }
 
+// receivedLog makes a log of two streams as journald has it: each piece has the stamp of its receipt, in microseconds, and the stamps only rise.
+// Long lines are written at once, or little by little.
+func receivedLog(rnd *rand.Rand, each time.Duration) (log []record) {
+	clock := base
+	var open [2][]record
+	var pause [2]time.Duration
+	for i := range 800 {
+		s := Stream(rnd.IntN(2))
+		clock += int64((time.Duration(rnd.ExpFloat64()*float64(each)) + pause[s]).Truncate(time.Microsecond))
+		if len(open[s]) == 0 {
+			text := fmt.Sprintf("line %d", i)
+			if pause[s] = 0; rnd.IntN(3) == 0 {
+				text += strings.Repeat("x", rnd.IntN(5*pieceSize))
+				if rnd.IntN(10) == 0 {
+					pause[s] = time.Duration(rnd.Int64N(int64(700 * time.Millisecond)))
+				}
+			}
+			open[s] = cut(s, 0, text+"\n")
+		}
+		for n := 1 + rnd.IntN(len(open[s])); n > 0; n-- {
+			next := open[s][0]
+			next.stamp, open[s] = clock, open[s][1:]
+			log = append(log, next)
+			clock += rnd.Int64N(100) * int64(time.Microsecond)
+		}
+	}
+	for _, rest := range open {
+		for _, next := range rest {
+			next.stamp = clock
+			log = append(log, next)
+		}
+	}
+	return log
+}
+
+// A position can lie between the pieces of a line that was delivered.
+func TestResumeIsExactWherePiecesHaveStampsOfTheirOwn(t *testing.T) {
+	for name, rules := range map[string]Rules{
+		"lines":                    {Join: JoinSize, MaxSize: 1 << 20},
+		"lines that are split":     {Join: JoinSize, MaxSize: 10_000},
+		"lines that are cut off":   {Join: JoinSize, MaxSize: 20_000, DropRest: true},
+		"records of several lines": {Join: JoinSize, MaxSize: 30_000, Starts: grouped.Starts, FlushAfter: grouped.FlushAfter},
+		"whatever the size":        {Join: JoinOpen, MaxSize: 1 << 20},
+	} {
+		for _, each := range []time.Duration{50 * time.Microsecond, 2 * time.Millisecond} {
+			for _, engine := range engines {
+				for seed := range seeds() {
+					rnd := rand.New(rand.NewPCG(seed, 19))
+					log := receivedLog(rnd, each)
+					whole := readWhole(t, rules, log)
+					acked, _ := readInterrupted(t, rnd, engine, rules, log, 500, 1+rnd.IntN(30))
+					for s := range Stream(2) {
+						requireEqualLines(t, ofStream(whole, s), ofStream(acked, s), fmt.Sprintf("%s, %s, %s, seed %d", name, each, engine.name, seed))
+					}
+				}
+			}
+		}
+	}
+}
+
 // laggingLog makes a log in which now and then one stream is stored later than its stamps say, by up to most: the engine stamps a line, and
 // is not given the machine before it has stored it. Within a stream the stamps only rise.
 func laggingLog(rnd *rand.Rand, lines int, each, most time.Duration) (log []record) {

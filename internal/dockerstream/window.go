@@ -45,6 +45,7 @@ type delivered struct {
 	full   uint32 // pieces that are delivered
 	cut    uint32 // bytes of the next piece that are delivered too
 	last   uint64 // of a line of several pieces: hash of the last; not stored
+	end    int64  // stamp of its last piece; not stored, it comes again before it matters
 	next   int32  // while replaying: the next one with the same hash, 1 more than its index
 	stderr bool
 }
@@ -145,10 +146,18 @@ func (w *Window) advance() {
 			floor[s] = max(floor[s], lowest[s])
 		}
 	}
-	for s := range w.floor {
+	for s := range w.open {
 		if w.open[s].hash != 0 {
 			floor[s] = min(floor[s], w.open[s].stamp)
 		}
+	}
+	// Nor may a floor be between the pieces of a line, where they have stamps of their own: those behind it would look like a line.
+	for i := len(w.lines) - 1; i >= 0; i-- {
+		if line := &w.lines[i]; line.stamp < floor[line.side()] && line.end >= floor[line.side()] {
+			floor[line.side()] = line.stamp
+		}
+	}
+	for s := range w.floor {
 		w.floor[s] = max(w.floor[s], floor[s])
 	}
 }
