@@ -35,6 +35,8 @@ type EngineSettings struct {
 	// Podman runs Podman's service instead of dockerd. It keeps no container alive or dead: each has a process of its own that writes
 	// its log, and goes on when the service ends.
 	Podman bool
+	// Journal gives the engine a journald, for the log driver of that name. Where there is none the test is skipped.
+	Journal bool
 }
 
 // Engine is a dockerd, or a Podman service, that belongs to one test: it can be stopped, killed and started again without harm to other
@@ -44,6 +46,7 @@ type Engine struct {
 	settings EngineSettings
 	dir      string
 	cmd      *exec.Cmd
+	journal  *exec.Cmd // nil: none
 	cli      *client.Client
 }
 
@@ -68,6 +71,9 @@ func NewEngine(t testing.TB, settings EngineSettings) *Engine {
 	}
 	e := &Engine{t: t, settings: settings, dir: dir}
 	t.Cleanup(e.remove)
+	if settings.Journal {
+		e.needJournal()
+	}
 	if err := os.WriteFile(e.path("owner"), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -137,6 +143,10 @@ func (e *Engine) Launch() {
 	if e.settings.Podman {
 		e.cmd = e.podman()
 	}
+	if e.settings.Journal {
+		e.startJournal()
+		e.cmd = e.withJournal(e.cmd)
+	}
 	e.cmd.Stdout, e.cmd.Stderr = log, log
 	if err := e.cmd.Start(); err != nil {
 		e.t.Fatalf("start the engine: %v", err)
@@ -194,9 +204,9 @@ func (e *Engine) end(sig syscall.Signal) {
 	if err := e.cmd.Process.Signal(sig); err != nil {
 		e.t.Fatalf("signal the engine: %v", err)
 	}
-	e.await("engine", func() bool { return ended(e.PID()) })
+	e.await("the end of the engine", func() bool { return ended(e.PID()) })
 	_ = e.cmd.Wait()
-	e.await("its containerd", func() bool {
+	e.await("the end of its containerd", func() bool {
 		pid, err := os.ReadFile(e.path("exec/containerd/containerd.pid"))
 		if err != nil {
 			return true // none of its own
@@ -206,12 +216,12 @@ func (e *Engine) end(sig syscall.Signal) {
 	})
 }
 
-func (e *Engine) await(what string, gone func() bool) {
+func (e *Engine) await(what string, condition func() bool) {
 	e.t.Helper()
 	deadline := time.Now().Add(engineTimeout)
-	for !gone() {
+	for !condition() {
 		if time.Now().After(deadline) {
-			e.t.Fatalf("%s still runs after %v\n%s", what, engineTimeout, e.logTail())
+			e.t.Fatalf("not within %v: %s\n%s", engineTimeout, what, e.logTail())
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -244,6 +254,9 @@ func (e *Engine) remove() {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+	if e.journal != nil {
+		_ = e.journal.Wait()
 	}
 	for _, point := range mountsBelow(e.dir) {
 		_ = detach(point)

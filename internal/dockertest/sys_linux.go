@@ -18,3 +18,11 @@ func ended(pid int) bool {
 
 // detach takes a mount away from its folder, in use or not.
 func detach(point string) error { return unix.Unmount(point, unix.MNT_DETACH) }
+
+// freeze stops a group of processes, or lets it go on.
+func freeze(group int, frozen bool) error {
+	if frozen {
+		return unix.Kill(-group, unix.SIGSTOP)
+	}
+	return unix.Kill(-group, unix.SIGCONT)
+}

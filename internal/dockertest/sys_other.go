@@ -14,3 +14,5 @@ func lock(*os.File) error { return nil }
 func ended(int) bool { return true }
 
 func detach(string) error { return errors.ErrUnsupported }
+
+func freeze(int, bool) error { return errors.ErrUnsupported }
