@@ -98,7 +98,7 @@ func rotation(config container.LogConfig) int64 {
 func plain(config container.LogConfig) bool {
 	compressed, key := true, "cache-compress" // of the copy that the engine keeps of what it sends elsewhere
 	switch config.Type {
-	case "journald":
+	case journald:
 		return true
 	case jsonFile:
 		compressed, key = false, "compress"

@@ -18,6 +18,8 @@ import (
 const (
 	// releaseAfter is how long a delivery may wait before the connection is closed.
 	releaseAfter = time.Second
+	// journald is the log driver that gives lines to another service, which stores them.
+	journald = "journald"
 )
 
 // tails are how many pieces of a log are asked for, one try after the other, before all since the position is: "since" makes the
@@ -162,7 +164,7 @@ func (st *stream) prepare(ctx context.Context, s *session) error {
 	switch {
 	case s.podman:
 		st.lines.Join = dockerstream.JoinOpen
-	case driver == "journald":
+	case driver == journald:
 		st.lines.Join = dockerstream.JoinSize
 	default:
 		st.lines.Join = dockerstream.JoinStamp

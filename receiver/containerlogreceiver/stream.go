@@ -283,15 +283,47 @@ func (st *stream) readEnded(ctx context.Context, s *session) error {
 	if last.began == 0 || last.began != unknown && st.lines.Window().Read() == last.began {
 		return errEnded
 	}
+	if err := st.readThere(ctx, s); !errors.Is(err, io.EOF) {
+		return refine(err)
+	}
+	if late, err := st.awaitJournal(ctx); err != nil {
+		return err
+	} else if late {
+		if err := st.readThere(ctx, s); !errors.Is(err, io.EOF) {
+			return refine(err)
+		}
+	}
+	st.endRun(last.began)
+	return errEnded
+}
+
+// readThere reads what there is.
+func (st *stream) readThere(ctx context.Context, s *session) error {
 	if err := st.f.ended.Acquire(ctx, 1); err != nil {
 		return err
 	}
 	defer st.f.ended.Release(1)
-	if err := st.read(ctx, s, false); !errors.Is(err, io.EOF) {
-		return refine(err)
+	return st.read(ctx, s, false)
+}
+
+// awaitJournal is for a container that has just ended: the engine has sent its last lines to journald, which stores them when it gets to it,
+// and Docker 20.10 does not wait for that. It reports whether more can have come to what was read.
+func (st *stream) awaitJournal(ctx context.Context) (bool, error) {
+	const late = 3 * time.Second
+	st.c.mu.Lock()
+	driver, died := st.c.about.driver, st.c.died
+	st.c.mu.Unlock()
+	waited := false
+	for left := late - time.Since(died); driver == journald && left > 0; left = late - time.Since(died) {
+		waited = true
+		if now := st.c.state(); now.gone || now.starts != st.starts {
+			return false, nil
+		}
+		if err := st.c.awaitChange(ctx, left); err != nil {
+			return false, err
+		}
 	}
-	st.endRun(last.began)
-	return errEnded
+	return waited, nil
 }
 
 // endRun says that the run that began then was read to its end.
