@@ -139,12 +139,14 @@ func (e *Engine) Launch() {
 		e.t.Fatal(err)
 	}
 	defer log.Close()
+	if e.settings.Journal {
+		e.startJournal()
+	}
 	e.cmd = e.dockerd()
 	if e.settings.Podman {
 		e.cmd = e.podman()
 	}
 	if e.settings.Journal {
-		e.startJournal()
 		e.cmd = e.withJournal(e.cmd)
 	}
 	e.cmd.Stdout, e.cmd.Stderr = log, log

@@ -56,6 +56,9 @@ func (e *Engine) startJournal() {
 		e.t.Fatalf("start journald: %v", err)
 	}
 	e.await("the start of journald", func() bool {
+		if ended(e.journal.Process.Pid) {
+			e.t.Skip("NOT TESTED: journald does not run here")
+		}
 		_, err := os.Stat(e.path("systemd/journal/socket"))
 		return err == nil
 	})
