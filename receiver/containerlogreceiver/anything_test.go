@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,11 +21,8 @@ import (
 )
 
 // TestAnythingInAnyOrder does at random what can happen to a container, to the pipeline and to the receiver, while lines, and long ones amid
-// those of the other stream, are written. It is for looking for defects, with LOGCAPTURE_LONG=1: what it finds gets a test of its own.
+// those of the other stream, are written. LOGCAPTURE_LONG=1 goes on for a minute. What it finds gets a test of its own.
 func TestAnythingInAnyOrder(t *testing.T) {
-	if !long() {
-		t.Skip("LOGCAPTURE_LONG=1 runs it, for a minute each")
-	}
 	t.Parallel()
 	needFiles(t)
 	for variant, tt := range map[string]struct {
@@ -38,13 +37,13 @@ func TestAnythingInAnyOrder(t *testing.T) {
 	} {
 		t.Run(variant, func(t *testing.T) {
 			t.Parallel()
-			long := func(stream string) script.Lines {
+			cut := func(stream string) script.Lines {
 				return script.Lines{Stream: stream, Count: 1, Length: 33_000, NoFinalNewline: true}
 			}
 			var steps []script.Step
 			for range 40 {
 				steps = append(steps, script.Lines{Stream: script.Both, Count: 100, PerSecond: 500, Length: 200},
-					long(script.Stderr), long(script.Stdout), raw(script.Stderr, "\n"), raw("", "\n"))
+					cut(script.Stderr), cut(script.Stdout), raw(script.Stderr, "\n"), raw("", "\n"))
 			}
 			c := dockertest.Create(t, dockertest.Spec{Name: name(t), LogOpts: tt.log, Restart: "always", Steps: append(steps, raw("", "open"))})
 			r := newRig(t, func(config *Config) {
@@ -93,14 +92,28 @@ func (a *anything) answer(context.Context, plog.Logs) error {
 }
 
 func (a *anything) happen() {
-	const length = time.Minute
-	seed := rand.Uint64()
-	a.r.t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
+	length := 6 * time.Second
+	if long() {
+		length = time.Minute
+	}
+	rnd := random(a.r.t)
 	for end := time.Now().Add(length); time.Now().Before(end); time.Sleep(time.Duration(rnd.Int64N(int64(300 * time.Millisecond)))) { // what happens, happens at any time
 		a.one(rnd)
 	}
 	_ = dockertest.Client(a.r.t).ContainerUnpause(a.r.t.Context(), a.c.ID)
+}
+
+// random prints the seed that LOGCAPTURE_SEED repeats its numbers with, though not the moments at which things happen.
+func random(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	if text := os.Getenv("LOGCAPTURE_SEED"); text != "" {
+		var err error
+		seed, err = strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err, "LOGCAPTURE_SEED")
+	}
+	t.Logf("LOGCAPTURE_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
 }
 
 // one lets one thing happen. The engine refuses some of them where the container is just ending.
