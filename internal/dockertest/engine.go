@@ -172,14 +172,18 @@ func (e *Engine) podman() *exec.Cmd {
 	if _, err := exec.LookPath("crun"); err == nil {
 		runtime = "crun"
 	}
+	events := "file"
+	if e.settings.Journal {
+		events = "journald" // without it, Podman cannot follow a log in the journal
+	}
 	conf := fmt.Sprintf(`[containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 log_driver = "k8s-file"
 [engine]
 cgroup_manager = "cgroupfs"
-events_logger = "file"
+events_logger = %q
 runtime = %q
-`, runtime)
+`, events, runtime)
 	if err := os.WriteFile(e.path("containers.conf"), []byte(conf), 0o600); err != nil {
 		e.t.Fatal(err)
 	}

@@ -66,8 +66,9 @@ func (e *Engine) startJournal() {
 
 // withJournal lets a program see the engine's journald as the host's.
 func (e *Engine) withJournal(cmd *exec.Cmd) *exec.Cmd {
-	args := append([]string{"--mount", "sh", "-c", asHost + `exec "$@"`, e.dir}, cmd.Args...)
-	return exec.Command("unshare", args...)
+	inside := exec.Command("unshare", append([]string{"--mount", "sh", "-c", asHost + `exec "$@"`, e.dir}, cmd.Args...)...)
+	inside.Env = cmd.Env
+	return inside
 }
 
 // FreezeJournal stops the engine's journald, or lets it go on. What is sent to it meanwhile waits for it.

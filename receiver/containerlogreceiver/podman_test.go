@@ -12,18 +12,27 @@ import (
 	"github.com/logcapture/logcapture/internal/dockertest/script"
 )
 
-func startPodman(t *testing.T) *dockertest.Engine {
-	engine := dockertest.NewEngine(t, dockertest.EngineSettings{Podman: true})
-	engine.Start()
-	return engine
+// withPodman runs a test with both ways in which Podman keeps logs.
+func withPodman(t *testing.T, test func(*testing.T, *dockertest.Engine, string)) {
+	for _, driver := range []string{"k8s-file", journald} {
+		t.Run(driver, func(t *testing.T) {
+			t.Parallel()
+			engine := dockertest.NewEngine(t, dockertest.EngineSettings{Podman: true, Journal: driver == journald})
+			engine.Start()
+			test(t, engine, driver)
+		})
+	}
 }
 
 // Row 55 with a real Podman: its log is read from its beginning and over many clean restarts of the receiver and of containers.
 func TestRealPodmanIsReadExactly(t *testing.T) {
 	t.Parallel()
-	engine := startPodman(t)
+	withPodman(t, testRealPodmanIsReadExactly)
+}
+
+func testRealPodmanIsReadExactly(t *testing.T, engine *dockertest.Engine, driver string) {
 	r := newRig(t, func(c *Config) { c.Endpoint = engine.Host() })
-	c := dockertest.Run(t, dockertest.Spec{Name: name(t), Client: engine.Client(), Steps: []script.Step{
+	c := dockertest.Run(t, dockertest.Spec{Name: name(t), Client: engine.Client(), LogDriver: driver, Steps: []script.Step{
 		script.Lines{Stream: script.Both, Count: 1500, PerSecond: 500, Resume: true}, script.Wait{Signal: "TERM"},
 	}})
 	for i := range 5 {
@@ -51,12 +60,15 @@ func TestRealPodmanIsReadExactly(t *testing.T) {
 // What comes and goes with a real Podman: its service, containers, names, lines that it cuts.
 func TestRealPodmanComesAndGoes(t *testing.T) {
 	t.Parallel()
-	engine := startPodman(t)
+	withPodman(t, testRealPodmanComesAndGoes)
+}
+
+func testRealPodmanComesAndGoes(t *testing.T, engine *dockertest.Engine, driver string) {
 	r := newRig(t, func(c *Config) { c.Endpoint, c.LifecycleRecords = engine.Host(), true })
 	r.start()
 	awaitUp(r)
 	long := strings.Repeat("0123456789", 5000)
-	c := dockertest.Run(t, dockertest.Spec{Name: name(t), Client: engine.Client(), Steps: []script.Step{
+	c := dockertest.Run(t, dockertest.Spec{Name: name(t), Client: engine.Client(), LogDriver: driver, Steps: []script.Step{
 		raw("", "one\n\n  two\n", long, "\n"), script.Wait{Signal: "USR1"}, raw("", "three\n"), script.Wait{Signal: "USR1"}, raw("", "open end"), script.Exit{Code: 3},
 	}})
 	want := []string{"one", "", "  two", long}
@@ -81,7 +93,7 @@ func TestRealPodmanComesAndGoes(t *testing.T) {
 	}
 	requireTexts(t, want, got)
 
-	tty := dockertest.Run(t, dockertest.Spec{Name: name(t), Client: engine.Client(), TTY: true, Steps: []script.Step{script.Lines{Count: 3}}})
+	tty := dockertest.Run(t, dockertest.Spec{Name: name(t), Client: engine.Client(), LogDriver: driver, TTY: true, Steps: []script.Step{script.Lines{Count: 3}}})
 	r.awaitLines(tty.ID, 5)
 	for i := range 3 {
 		require.Contains(t, strings.Join(r.lines(tty.ID), "\n"), fmt.Sprintf(" stdout stdout-1-%d", i+1))
