@@ -273,6 +273,23 @@ func TestContainersThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// An engine that cannot do for now, or with its settings, what it is asked for: that is told once, and tried again.
+func TestLogsThatTheEngineFailsToGive(t *testing.T) {
+	t.Parallel()
+	e := newFakeEngine(t, nil)
+	r := newFakeRig(t, e, nil)
+	r.start()
+	c := e.run(&fakeContainer{status: http.StatusInternalServerError})
+	e.write(c, "one")
+	waitFor(t, "many tries", func() bool { return e.logsRequests(c) > 6 })
+	require.Equal(t, 1, r.logs.FilterMessageSnippet("fails to give the log").Len())
+	e.mu.Lock()
+	c.status = 0
+	e.mu.Unlock()
+	r.awaitLines(c.id, 1)
+	r.stop()
+}
+
 // Row 49: an engine that is replaced by a newer one that refuses the version negotiated before.
 func TestVersionIsNegotiatedAgain(t *testing.T) {
 	t.Parallel()

@@ -114,6 +114,7 @@ func (st *stream) readOnce(ctx context.Context, s *session, options container.Lo
 		return st.cause(request, err)
 	}
 	defer body.Close()
+	st.failures = 0
 	st.last.Store(max(st.last.Load(), st.lines.Window().Newest()))
 	st.fed.Store(false)
 	st.active.Store(st.f.elapsed(time.Now()))

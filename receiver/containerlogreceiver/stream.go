@@ -30,6 +30,7 @@ type stream struct {
 	source     *emit.Source
 	held       int64 // bytes of the budget
 	wait       backoff
+	failures   int        // of the engine, since it gave the log last
 	gaps       int64      // not counted yet
 	own        chosen     // how it is captured
 	starts     int        // of the container, when the log was opened
@@ -138,10 +139,23 @@ func (st *stream) run(ctx context.Context) {
 				return
 			}
 		default:
-			st.f.Logger.Debug("Reading a container is interrupted", zap.String("container", st.c.id), zap.Error(err))
+			st.tellInterrupted(err)
 			_ = st.c.awaitChange(ctx, st.wait.next())
 		}
 	}
+}
+
+// tellInterrupted tells of what passes by itself, and louder of what does not: Podman, for one, refuses to follow a log in the journal when it
+// keeps its events elsewhere.
+func (st *stream) tellInterrupted(err error) {
+	const many = 5
+	if errdefs.IsInternal(err) {
+		if st.failures++; st.failures == many {
+			st.f.Logger.Warn("The engine fails to give the log of a container; it is asked again", zap.String("container", st.c.id), zap.Error(err))
+			return
+		}
+	}
+	st.f.Logger.Debug("Reading a container is interrupted", zap.String("container", st.c.id), zap.Error(err))
 }
 
 // chosen finds out how the container is to be captured, and whether it is.
