@@ -271,6 +271,22 @@ func TestResumeIsExactWherePiecesHaveStampsOfTheirOwn(t *testing.T) {
 	}
 }
 
+// A line whose pieces are far apart is delivered before one start, and the position moves on to the time between them after it.
+func TestResumeIsExactBetweenPiecesThatCameAgain(t *testing.T) {
+	at := func(ms int64) int64 { return base + ms*int64(time.Millisecond) }
+	log := []record{stdout(at(0), strings.Repeat("x", pieceSize)), stdout(at(200), "end\n"), stderr(at(300), "next\n"), stdout(at(310), "next\n"), stdout(at(320), "last\n")}
+	rules := Rules{Join: JoinSize, MaxSize: 1 << 20}
+	var g got
+	var stored []byte
+	for n := 2; n <= len(log); n++ {
+		l := restore(t, &g, rules, stored)
+		feed(t, l, engines[0].since(log[:n], l.Window()))
+		l.Commit()
+		stored = l.Window().AppendBinary(nil)
+	}
+	require.Equal(t, readWhole(t, rules, log), g.lines)
+}
+
 // laggingLog makes a log in which now and then one stream is stored later than its stamps say, by up to most: the engine stamps a line, and
 // is not given the machine before it has stored it. Within a stream the stamps only rise.
 func laggingLog(rnd *rand.Rand, lines int, each, most time.Duration) (log []record) {
