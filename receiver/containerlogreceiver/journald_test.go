@@ -148,6 +148,28 @@ func TestJournaldBurst(t *testing.T) {
 	r.stop()
 }
 
+// A container that ends and starts again and again. The engine's stream may go on over that.
+func TestJournaldCrashLoop(t *testing.T) {
+	t.Parallel()
+	engine := startJournaldEngine(t)
+	r := newRig(t, func(c *Config) { c.Endpoint = engine.Host() })
+	r.start()
+	awaitUp(r)
+	const runs, lines = 5, 20
+	spec := journaldSpec(t, engine, script.Lines{Stream: script.Both, Count: runs * lines, Resume: true, PerRun: lines}, raw("", "open"))
+	spec.Restart = "always"
+	c := dockertest.Run(t, spec)
+	r.awaitLines(c.ID, runs*(2*lines+1))
+	c.Stop(1)
+	r.awaitSettled(c.ID)
+	var want []string
+	for i := range runs * lines {
+		want = append(want, string(script.AppendLine(nil, script.Stderr, i/lines+1, i+1, 0)))
+	}
+	requireTexts(t, want, r.texts(c.ID, script.Stderr))
+	r.stop()
+}
+
 // Containers that end at once, among others that write: journald is still writing what they said when the engine tells of their end.
 func TestJournaldShortContainers(t *testing.T) {
 	t.Parallel()
