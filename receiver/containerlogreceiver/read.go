@@ -18,8 +18,6 @@ import (
 const (
 	// releaseAfter is how long a delivery may wait before the connection is closed.
 	releaseAfter = time.Second
-	// journald is the log driver that gives lines to another service, which stores them.
-	journald = "journald"
 )
 
 // tails are how many pieces of a log are asked for, one try after the other, before all since the position is: "since" makes the
