@@ -101,13 +101,11 @@ func (st *stream) readOnce(ctx context.Context, s *session, options container.Lo
 			return st.cause(request, err)
 		}
 	}
-	silence := time.AfterFunc(callTimeout, func() {
-		if !s.podman { // which says nothing before the first line
-			abort(errSilent)
-		}
-	})
+	if !s.podman { // which says nothing before the first line
+		st.asked.Store(st.f.elapsed(time.Now()))
+	}
 	body, err := logs(request, s.streams, st.c.id, options)
-	silence.Stop()
+	st.asked.Store(0)
 	if err != nil {
 		return st.cause(request, err)
 	}

@@ -61,6 +61,7 @@ func sshArguments(endpoint string) ([]string, error) {
 type sshDialer struct {
 	arguments []string
 	starts    *semaphore.Weighted
+	patience  time.Duration // of a connection with the engine's first answer
 
 	mu        sync.Mutex // guards below
 	processes map[*processConn]struct{}
@@ -68,7 +69,7 @@ type sshDialer struct {
 }
 
 func newSSHDialer(arguments []string) *sshDialer {
-	return &sshDialer{arguments: arguments, starts: semaphore.NewWeighted(sshStarts), processes: make(map[*processConn]struct{})}
+	return &sshDialer{arguments: arguments, starts: semaphore.NewWeighted(sshStarts), patience: callTimeout, processes: make(map[*processConn]struct{})}
 }
 
 // dial returns a connection when the engine has answered on it once.
@@ -81,13 +82,7 @@ func (d *sshDialer) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	if err := c.greet(); err != nil {
-		if ctx.Err() != nil {
-			err = c.explain(fmt.Errorf("no answer through ssh: %w", ctx.Err()))
-		}
 		_ = c.Close()
 		return nil, err
 	}
@@ -158,6 +153,10 @@ func (c *processConn) Write(p []byte) (int, error) {
 
 // greet asks the engine for a sign of life, which says that ssh has logged in: ssh itself tells only what goes wrong.
 func (c *processConn) greet() error {
+	if pipe, ok := c.out.(interface{ SetReadDeadline(time.Time) error }); ok { // it works but for Windows, where only ssh knows that its peer is dead
+		_ = pipe.SetReadDeadline(time.Now().Add(c.dialer.patience))
+		defer pipe.SetReadDeadline(time.Time{}) //nolint:errcheck // if it was set, it can be taken back
+	}
 	if _, err := io.WriteString(c, "GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n"); err != nil {
 		return err
 	}

@@ -46,6 +46,7 @@ type stream struct {
 	described chan struct{}                         // closed when the inspect is done, or not waited for any more
 	late      atomic.Bool                           // the log is not opened before: the inspect has failed and is tried again
 	behind    atomic.Int64                          // stamp of the first line that is not delivered; 0: all that is there is
+	asked     atomic.Int64                          // when it was asked for, as [follower.elapsed]; 0: that is answered
 	waiting   atomic.Int64                          // since when a delivery waits, as [follower.elapsed]; 0: none does
 	bytes     atomic.Int64                          // that came
 	rate      float64                               // of the ticker: bytes in a second, at the peak

@@ -51,6 +51,9 @@ func (f *follower) look(c *followed, now time.Time) {
 		}
 		return // there is no connection
 	}
+	if since := st.asked.Load(); since > 0 && st.f.elapsed(now)-since > int64(callTimeout) {
+		st.close(errSilent)
+	}
 	patience := st.patience()
 	if since := st.waiting.Load(); since > 0 && st.f.elapsed(now)-since > int64(patience) {
 		st.close(errReleased)
