@@ -44,6 +44,7 @@ type entry struct {
 	watch    *watch // of the directory of the target
 	size     int64
 	modified time.Time
+	round    uint64 // of events, in which it was written to last
 }
 
 func (e *entry) path() string { return join(e.dir.path, e.name) }

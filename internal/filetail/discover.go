@@ -44,6 +44,8 @@ type discovery struct {
 	first    bool              // this is the first look
 	unmarked bool              // the store does not yet say that the patterns were looked for
 	checked  time.Time         // when the files of stored positions were looked for
+	round    uint64            // counts the rounds of events
+	wait     *time.Timer       // for an event
 }
 
 // discover looks for files until ctx ends.
@@ -55,7 +57,9 @@ func (e *Engine) discover(ctx context.Context) {
 		slipped: make(map[string]bool),
 		seen:    make(map[*pattern]bool),
 		warned:  make(map[string]bool),
+		wait:    time.NewTimer(0),
 	}
+	defer d.wait.Stop()
 	d.plant()
 	if d.loadPositions(ctx) != nil {
 		return
@@ -141,47 +145,51 @@ func (d *discovery) reconcile(ctx context.Context) {
 	d.modes.notify, d.modes.poll = d.watches.count(), int64(len(d.polled))
 }
 
-// events handles an event and those that have come behind it. Where names have changed, more of that is waited for: what is at a name now
-// may be found before what was there, which is to be read first.
+// events handles an event and those that have come behind it. What is left in the kernel waits for the next round, and what is at a name now may be
+// found before what was there, which is to be read first. So where more is likely it is waited for a little: behind the events of several files,
+// and where names have changed. Of a file that is written to again the next round is early enough.
 func (d *discovery) events(event fsnotify.Event) {
-	d.event(event)
-	renamed := event.Has(nameChanges)
-	for range maxEvents - 1 {
-		var ok bool
-		if event, ok = d.another(renamed); !ok {
+	d.round++
+	renamed := false
+	for n, ok := 1, true; ok; n++ {
+		again := d.event(event)
+		renamed = renamed || event.Has(nameChanges)
+		if n == maxEvents {
 			return
 		}
-		d.event(event)
-		renamed = renamed || event.Has(nameChanges)
+		event, ok = d.another(renamed || n > 1 && !again)
 	}
 }
 
 // another returns the next event if it has come, or comes soon.
 func (d *discovery) another(soon bool) (event fsnotify.Event, ok bool) {
-	runtime.Gosched() // to the goroutine that has read them from the kernel and hands them on one by one
-	select {
-	case event = <-d.watches.events():
-		return event, true
-	default:
+	if soon {
+		d.wait.Reset(eventWait)
+		defer d.wait.Stop()
+		select {
+		case event = <-d.watches.events():
+			return event, true
+		case <-d.wait.C:
+			return event, false
+		}
 	}
-	if !soon {
-		return event, false
+	const tries = 4 // the goroutine that hands it over can run on another processor
+	for range tries {
+		runtime.Gosched()
+		select {
+		case event = <-d.watches.events():
+			return event, true
+		default:
+		}
 	}
-	timer := time.NewTimer(eventWait)
-	defer timer.Stop()
-	select {
-	case event = <-d.watches.events():
-		return event, true
-	case <-timer.C:
-		return event, false
-	}
+	return event, false
 }
 
-// event takes an event as a hint where to look.
-func (d *discovery) event(event fsnotify.Event) {
+// event takes an event as a hint where to look. It reports whether it is of a file that was written to in this round before.
+func (d *discovery) event(event fsnotify.Event) (again bool) {
 	w, name := d.watches.of(event.Name)
 	if w == nil {
-		return
+		return false
 	}
 	dirs := slices.Clone(w.dirs) // a look may change them
 	if name == "" {              // the directory itself
@@ -191,27 +199,29 @@ func (d *discovery) event(event fsnotify.Event) {
 				d.schedule(dir, true)
 			}
 		}
-		return
+		return false
 	}
 	if ent := w.targets[name]; ent != nil {
-		d.hint(ent.dir, ent.name, event)
+		again = d.hint(ent.dir, ent.name, event)
 	}
 	for _, dir := range dirs {
-		d.hint(dir, name, event)
+		again = d.hint(dir, name, event) || again
 	}
+	return again
 }
 
-// hint looks at one name in a directory.
-func (d *discovery) hint(dir *directory, name string, event fsnotify.Event) {
+// hint looks at one name in a directory, and reports what event does.
+func (d *discovery) hint(dir *directory, name string, event fsnotify.Event) (again bool) {
 	if dir.dropped() {
-		return
+		return false
 	}
 	ent := dir.entries[name]
 	if event.Op == fsnotify.Write && ent != nil && ent.here {
+		again, ent.round = ent.round == d.round, d.round
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.touchLocked(ent.file)
-		return
+		return again
 	}
 	if child := d.lookAt(dir, name); child != nil && !event.Has(fsnotify.Write) {
 		d.watches.leave(child) // another directory may have come there, even under the same id
@@ -224,6 +234,7 @@ func (d *discovery) hint(dir *directory, name string, event fsnotify.Event) {
 	if dir.links && ent == nil && !event.Has(fsnotify.Write) {
 		d.schedule(dir, false)
 	}
+	return false
 }
 
 // schedule has a directory looked at, with deep set also all below it.

@@ -323,3 +323,46 @@ func TestFilesBehindLinksAreKnown(t *testing.T) {
 		})
 	}
 }
+
+// Where many files grow at the same time, a round of events is not over with the first of them: each round costs a pause.
+func TestEventsOfManyFilesAreTakenInFewRounds(t *testing.T) {
+	x := newTail(t)
+	x.settings.Include = []string{x.path("none.log")}
+	x.run().looked()
+	d := &discovery{Engine: x.engine, slipped: make(map[string]bool), warned: make(map[string]bool), wait: time.NewTimer(0)}
+	d.watches = newWatches(x.engine)
+	defer d.watches.close()
+	dir := newDirectory(nil, x.dir, nil)
+	for _, p := range newPatterns(x.path("*.log")) {
+		dir.states = append(dir.states, state{p, len(p.segments) - 1})
+	}
+	const files = 500
+	for i := range files {
+		x.write(fmt.Sprintf("%d.log", i), "old\n")
+	}
+	d.lookIn(t.Context(), dir, true)
+	d.settle()
+	require.Len(t, dir.entries, files)
+	for i := range files {
+		x.write(fmt.Sprintf("%d.log", i), "new\n")
+	}
+	told := func() (n int) {
+		for _, ent := range dir.entries {
+			if ent.round > 0 {
+				n++
+			}
+		}
+		return n
+	}
+	capturetest.WaitFor(t, "events of all files", func() bool {
+		select {
+		case event := <-d.watches.events():
+			d.events(event)
+		default:
+		}
+		return told() == files
+	})
+	t.Logf("%d rounds", d.round)
+	require.Less(t, d.round, uint64(files/20))
+	x.stop()
+}
