@@ -33,6 +33,16 @@ func startJournaldEngine(t *testing.T) *dockertest.Engine {
 	return engine
 }
 
+// startJournaldRig starts one, and a receiver that follows it.
+func startJournaldRig(t *testing.T) (*dockertest.Engine, *rig) {
+	t.Helper()
+	engine := startJournaldEngine(t)
+	r := newRig(t, func(c *Config) { c.Endpoint = engine.Host() })
+	r.start()
+	awaitUp(r)
+	return engine, r
+}
+
 func journaldSpec(t *testing.T, engine *dockertest.Engine, steps ...script.Step) dockertest.Spec {
 	return dockertest.Spec{Name: name(t), Client: engine.Client(), LogDriver: "journald", Steps: steps}
 }
@@ -48,10 +58,7 @@ func (r *rig) texts(id, stream string) (texts []string) {
 
 func TestJournaldLines(t *testing.T) {
 	t.Parallel()
-	engine := startJournaldEngine(t)
-	r := newRig(t, func(c *Config) { c.Endpoint = engine.Host() })
-	r.start()
-	awaitUp(r)
+	engine, r := startJournaldRig(t)
 	x := strings.Repeat("0123456789abcdef", 1024)
 	c := dockertest.Run(t, journaldSpec(t, engine,
 		raw("", "one\n", "\n", "  two \r\n", x, x, "end\n", x, "1\n", x[1:], "\n"), raw("", x, x, "\n", "next\n"), raw(script.Stderr, "err\n", x, x, x, "\n"), raw("", "open")))
@@ -151,10 +158,7 @@ func TestJournaldBurst(t *testing.T) {
 // A container that ends and starts again and again. The engine's stream may go on over that.
 func TestJournaldCrashLoop(t *testing.T) {
 	t.Parallel()
-	engine := startJournaldEngine(t)
-	r := newRig(t, func(c *Config) { c.Endpoint = engine.Host() })
-	r.start()
-	awaitUp(r)
+	engine, r := startJournaldRig(t)
 	const runs, lines = 5, 20
 	spec := journaldSpec(t, engine, script.Lines{Stream: script.Both, Count: runs * lines, Resume: true, PerRun: lines}, raw("", "open"))
 	spec.Restart = "always"
@@ -173,10 +177,7 @@ func TestJournaldCrashLoop(t *testing.T) {
 // Containers that end at once, among others that write: journald is still writing what they said when the engine tells of their end.
 func TestJournaldShortContainers(t *testing.T) {
 	t.Parallel()
-	engine := startJournaldEngine(t)
-	r := newRig(t, func(c *Config) { c.Endpoint = engine.Host() })
-	r.start()
-	awaitUp(r)
+	engine, r := startJournaldRig(t)
 	noise := dockertest.Run(t, journaldSpec(t, engine, script.Lines{Stream: script.Both, PerSecond: 100}))
 	const lines = 500
 	var containers []*dockertest.Container
@@ -202,10 +203,7 @@ func TestJournaldShortContainers(t *testing.T) {
 // journald takes what the engine sends when it gets to it; an engine tells of the end of a container, and gives all that is there, before that.
 func TestJournaldIsLate(t *testing.T) {
 	t.Parallel()
-	engine := startJournaldEngine(t)
-	r := newRig(t, func(c *Config) { c.Endpoint = engine.Host() })
-	r.start()
-	awaitUp(r)
+	engine, r := startJournaldRig(t)
 	c := dockertest.Run(t, journaldSpec(t, engine, raw("", "one\n"), script.Wait{Signal: "USR1"}, raw("", "two\n")))
 	r.awaitLines(c.ID, 1)
 	engine.FreezeJournal(true)

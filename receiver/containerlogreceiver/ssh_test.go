@@ -64,10 +64,7 @@ func testRealSSHTrouble(t *testing.T, shim string) {
 
 // Lines that come slowly and fast are exact over sessions that end and an sshd that is away.
 func testRealSSHIsCut(t *testing.T, shim string) {
-	host := newSSHHost(t, shim)
-	host.becomeKnown()
-	host.authorize()
-	host.start()
+	host := startSSHHost(t, shim)
 	r := host.rig()
 	r.start()
 	awaitUp(r)
@@ -99,10 +96,7 @@ func testRealSSHIsCut(t *testing.T, shim string) {
 
 // A peer that has vanished answers nothing and ends nothing.
 func testRealSSHHangs(t *testing.T, shim string) {
-	host := newSSHHost(t, shim)
-	host.becomeKnown()
-	host.authorize()
-	host.start()
+	host := startSSHHost(t, shim)
 	r := host.rig()
 	r.config.IdleCheckInterval = time.Second
 	r.start()
@@ -127,10 +121,7 @@ func testRealSSHHangs(t *testing.T, shim string) {
 // A log has one process, the events have one, and all that is asked has two at most, from the beginning on.
 func testRealSSHIsStartedSeldom(t *testing.T, shim string) {
 	const containers = 6
-	host := newSSHHost(t, shim)
-	host.becomeKnown()
-	host.authorize()
-	host.start()
+	host := startSSHHost(t, shim)
 	var all []*dockertest.Container
 	for range containers {
 		all = append(all, dockertest.Run(t, dockertest.Spec{Name: name(t), Steps: []script.Step{script.Lines{Count: 1}, script.Wait{}}}))
@@ -191,6 +182,16 @@ type sshHost struct {
 	address         *net.TCPAddr
 	key             string // public, of the host and of who logs in
 	cmd             *exec.Cmd
+}
+
+// startSSHHost starts one that is known and lets the receiver in.
+func startSSHHost(t *testing.T, shim string) *sshHost {
+	t.Helper()
+	host := newSSHHost(t, shim)
+	host.becomeKnown()
+	host.authorize()
+	host.start()
+	return host
 }
 
 // newSSHHost prepares one: it is not known to ssh, and lets nobody in.
