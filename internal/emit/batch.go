@@ -1,7 +1,6 @@
 package emit
 
 import (
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -17,8 +16,6 @@ const (
 
 	// recordOverhead estimates what a record takes beside its texts.
 	recordOverhead = 48
-	// textChunk is how much text shares one allocation, and so the most that one kept record can pin beside its own text.
-	textChunk = 16 << 10
 )
 
 // Iostream is the output stream of a process that a record was written to; the zero value is unknown.
@@ -80,7 +77,7 @@ type Batch struct {
 	bytes    int
 	marks    Marks
 	observed pcommon.Timestamp
-	text     strings.Builder // the chunk that is being filled
+	arena    arena
 
 	// What the plog was made of, to make it anew when a consumer that may have changed it has refused it.
 	sent     bool
@@ -113,7 +110,7 @@ func (b *Batch) Add(source *Source, r *Record) {
 	b.run++
 	b.count++
 	b.bytes += len(r.Body) + source.size
-	fill(b.records.AppendEmpty(), source, r, b.observed)
+	b.fill(source, r)
 	if !b.single {
 		b.keep(source, r)
 	}
@@ -122,7 +119,7 @@ func (b *Batch) Add(source *Source, r *Record) {
 // begin begins a run of records of a source. Neighbouring runs of one resource share a ResourceLogs.
 func (b *Batch) begin(source *Source) {
 	if b.count == 0 {
-		b.logs = plog.NewLogs()
+		b.logs, b.arena.direct = plog.NewLogs(), direct()
 	} else if b.sent && !b.single { // and was not taken: that one is the consumer's
 		b.logs, b.sent = b.anew(), false
 	} else if b.sent { // nor can be changed: the collector has it read by several consumers
@@ -199,21 +196,7 @@ func (b *Batch) anew() plog.Logs {
 }
 
 // Text copies p into memory of the batch. Neighbouring short texts share an allocation of at most 16 KiB.
-func (b *Batch) Text(p []byte) string {
-	if b.text.Cap()-b.text.Len() < len(p) {
-		if len(p) >= textChunk/8 {
-			return string(p) // which takes less than what chunks would leave unused at their end
-		}
-		b.text.Reset()
-		b.text.Grow(max(len(p), b.chunk()))
-	}
-	start := b.text.Len()
-	b.text.Write(p)
-	return b.text.String()[start:]
-}
-
-// chunk grows with the batch, so that a batch of one line does not take a whole chunk.
-func (b *Batch) chunk() int { return min(textChunk, b.bytes) }
+func (b *Batch) Text(p []byte) string { return b.arena.copyText(p) }
 
 // Len returns the number of records.
 func (b *Batch) Len() int { return b.count }
@@ -239,7 +222,7 @@ func (b *Batch) Reset() {
 	b.logs, b.records = plog.Logs{}, plog.LogRecordSlice{}
 	b.marks = Marks{}
 	b.count, b.bytes, b.sent = 0, 0, false
-	b.text.Reset()
+	b.arena = arena{}
 }
 
 func mapSize(m pcommon.Map) int {

@@ -80,20 +80,25 @@ func TestTextsShareMemoryAndStayAsTheyWere(t *testing.T) {
 }
 
 func TestOneKeptRecordPinsNoMoreThanAChunk(t *testing.T) {
-	var kept []string
-	before := heap()
-	const batches = 1000
-	for range batches {
-		b := &Batch{}
-		source := textSource()
-		line := []byte(strings.Repeat("x", 200))
-		for range 1000 {
-			b.Add(source, &Record{Body: b.Text(line)})
-		}
-		kept = append(kept, b.records.At(500).Body().Str())
+	for _, length := range []int{1, 20, 200, 1000, 2000, 5000} {
+		t.Run(fmt.Sprint(length), func(t *testing.T) {
+			var kept []plog.LogRecord
+			before := heap()
+			const batches = 200
+			line := []byte(strings.Repeat("x", length))
+			for range batches {
+				b := &Batch{}
+				source := textSource()
+				source.Attributes.PutStr("log.file.name", "a.log")
+				for range 300 {
+					b.Add(source, &Record{Body: b.Text(line), Iostream: Stdout})
+				}
+				kept = append(kept, b.records.At(150))
+			}
+			require.Less(t, heap()-before, uint64(batches*(chunkText+12<<10)))
+			runtime.KeepAlive(kept)
+		})
 	}
-	require.Less(t, heap()-before, uint64(batches*2*textChunk))
-	runtime.KeepAlive(kept)
 }
 
 func heap() uint64 {

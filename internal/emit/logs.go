@@ -51,24 +51,23 @@ func (s *Source) common(stream Iostream) pcommon.Map {
 	return *common
 }
 
-func fill(lr plog.LogRecord, source *Source, r *Record, observed pcommon.Timestamp) {
+func (b *Batch) fill(source *Source, r *Record) {
+	memory := &b.arena
+	if len(r.Body) >= longText {
+		memory = &byItself
+	}
+	lr := memory.appendTo(b.records)
 	if r.Time != 0 {
 		lr.SetTimestamp(pcommon.Timestamp(r.Time))
 	}
-	lr.SetObservedTimestamp(observed)
+	lr.SetObservedTimestamp(b.observed)
 	if r.Bytes {
 		lr.Body().SetEmptyBytes().FromRaw([]byte(r.Body))
 	} else {
-		lr.Body().SetStr(r.Body)
+		memory.setStr(lr.Body(), r.Body)
 	}
 	attributes := lr.Attributes()
-	common := source.common(r.Iostream)
-	if own := source.own(); own > 0 {
-		attributes.EnsureCapacity(common.Len() + own)
-	}
-	if common.Len() > 0 {
-		common.CopyTo(attributes)
-	}
+	memory.copyTo(source.common(r.Iostream), attributes, source.own())
 	if source.Offsets {
 		attributes.PutInt(attributeOffset, r.Offset)
 	}

@@ -1,0 +1,238 @@
+package emit
+
+import (
+	"reflect"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"go.opentelemetry.io/collector/featuregate"
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/plog"
+)
+
+// The most that shares one allocation. A chunk of the others has 8 bytes before it, and with them fills a size that Go has memory of: 4 KiB,
+// 1 KiB and 1.25 KiB. More gains nothing, and one kept record pins it.
+const (
+	chunkText    = 16 << 10
+	chunkRecords = 31
+	chunkValues  = 63
+	chunkPairs   = 31
+	// longText takes less by itself than what chunks would leave unused at their end.
+	longText = chunkText / 8
+)
+
+// arena does what pdata's own functions do, and takes the memory for many records at once: those allocate each record by itself, each
+// text in it and each set of attributes, which is most of what a short line costs.
+//
+// It writes to pdata's memory by types of its own that are laid out the same, which is looked at once. Where they are not, in a collector
+// with another version of pdata, and with the feature gate pdata.useProtoPooling, it calls pdata's functions: what is taken from elsewhere
+// must not get into those pools, which nothing would take it from again.
+//
+// What it gives out is garbage collected like any memory. So that one kept record pins little, records that share memory have their texts
+// in one chunk too. An arena is used by one goroutine at a time; the zero value calls pdata.
+type arena struct {
+	direct  bool
+	size    int             // of the texts so far
+	text    strings.Builder // the chunk that is being filled
+	made    int             // records whose texts are in it
+	records []logRecord
+	values  []stringValue
+	pairs   []keyValue
+}
+
+// byItself is for records that share memory with no other.
+var byItself arena
+
+// copyText copies p. Chunks grow with what there is, so that one line does not take a whole chunk.
+func (a *arena) copyText(p []byte) string {
+	if a.text.Cap()-a.text.Len() < len(p) {
+		if len(p) >= longText {
+			return string(p)
+		}
+		a.made, a.records, a.values, a.pairs = 0, nil, nil, nil
+		a.text.Reset()
+		a.text.Grow(max(len(p), min(chunkText, a.size)))
+	}
+	a.size += len(p)
+	start := a.text.Len()
+	a.text.Write(p)
+	return a.text.String()[start:]
+}
+
+// ahead guesses how many records there will be before the chunk of texts is full, that which was begun last included.
+func (a *arena) ahead() int {
+	each := max(1, a.text.Len()/a.made)
+	return 1 + (a.text.Cap()-a.text.Len())/each
+}
+
+// appendTo is [plog.LogRecordSlice.AppendEmpty].
+func (a *arena) appendTo(records plog.LogRecordSlice) plog.LogRecord {
+	if !a.direct {
+		return records.AppendEmpty()
+	}
+	a.made++
+	elements := (*logRecordSlice)(unsafe.Pointer(&records)).orig
+	*elements = append(*elements, &take(a, &a.records, 1, chunkRecords)[0])
+	return records.At(len(*elements) - 1)
+}
+
+// setStr is [pcommon.Value.SetStr] of an empty value.
+func (a *arena) setStr(value pcommon.Value, s string) {
+	if !a.direct {
+		value.SetStr(s)
+		return
+	}
+	a.set(valueOf(&value), s)
+}
+
+// copyTo is [pcommon.Map.CopyTo] of a map that is empty, and leaves it room for more.
+func (a *arena) copyTo(from, to pcommon.Map, more int) {
+	n := from.Len() + more
+	if n == 0 {
+		return
+	}
+	if !a.direct || !allTexts(pairsOf(&from)) {
+		to.EnsureCapacity(n)
+		from.CopyTo(to)
+		return
+	}
+	pairs := pairsOf(&from)
+	copies := take(a, &a.pairs, n, chunkPairs)[:len(*pairs)]
+	for i, pair := range *pairs {
+		copies[i].Key = pair.Key
+		a.set(&copies[i].Value, (*stringValue)(dynamicOf(&pair.Value).data).StringValue)
+	}
+	*pairsOf(&to) = copies
+}
+
+func (a *arena) set(value *anyValue, s string) {
+	text := &take(a, &a.values, 1, chunkValues)[0]
+	text.StringValue = s
+	*dynamicOf(value) = dynamic{kind: kindOfText, data: unsafe.Pointer(text)}
+}
+
+// take returns n elements of a chunk, or of a new one of at most the size if it has no n left.
+func take[T any](a *arena, chunk *[]T, n, size int) []T {
+	if len(*chunk) < n {
+		*chunk = make([]T, max(n, min(size, n*a.ahead())))
+	}
+	taken := (*chunk)[:n:n]
+	*chunk = (*chunk)[n:]
+	return taken
+}
+
+func allTexts(pairs *[]keyValue) bool {
+	for i := range *pairs {
+		if dynamicOf(&(*pairs)[i].Value).kind != kindOfText {
+			return false
+		}
+	}
+	return true
+}
+
+func pairsOf(m *pcommon.Map) *[]keyValue     { return (*mapRef)(unsafe.Pointer(m)).orig }
+func dynamicOf(value *anyValue) *dynamic     { return (*dynamic)(unsafe.Pointer(&value.Value)) }
+func valueOf(value *pcommon.Value) *anyValue { return (*valueRef)(unsafe.Pointer(value)).orig }
+
+// Types of pdata's internal package and of its references to them, as of v1.67.0.
+type (
+	logRecordSlice struct {
+		orig  *[]*logRecord
+		state unsafe.Pointer
+	}
+	mapRef struct {
+		orig  *[]keyValue
+		state unsafe.Pointer
+	}
+	valueRef struct {
+		orig  *anyValue
+		state unsafe.Pointer
+	}
+	logRecord struct {
+		TimeUnixNano           uint64
+		ObservedTimeUnixNano   uint64
+		SeverityNumber         int32
+		SeverityText           string
+		Body                   anyValue
+		Attributes             []keyValue
+		DroppedAttributesCount uint32
+		Flags                  uint32
+		TraceId                [16]byte //nolint:staticcheck // pdata names it so
+		SpanId                 [8]byte  //nolint:staticcheck // pdata names it so
+		EventName              string
+	}
+	keyValue struct {
+		Key         string
+		Value       anyValue
+		KeyStrindex int32
+	}
+	anyValue    struct{ Value any }
+	stringValue struct{ StringValue string }
+)
+
+// dynamic is how Go lays out an interface without methods (type eface of its package runtime).
+type dynamic struct{ kind, data unsafe.Pointer }
+
+// kindOfText is the dynamic type of a value that is a text. It is nil where pdata is not laid out like the types here.
+var kindOfText = func() unsafe.Pointer {
+	if !alike(reflect.TypeFor[logRecordSlice](), reflect.TypeFor[plog.LogRecordSlice]()) ||
+		!alike(reflect.TypeFor[mapRef](), reflect.TypeFor[pcommon.Map]()) ||
+		!alike(reflect.TypeFor[valueRef](), reflect.TypeFor[pcommon.Value]()) {
+		return nil
+	}
+	value := pcommon.NewValueStr("")
+	text := valueOf(&value)
+	if !alike(reflect.TypeFor[*stringValue](), reflect.TypeOf(text.Value)) {
+		return nil
+	}
+	return dynamicOf(text).kind
+}()
+
+// direct says whether pdata's memory can be written to.
+func direct() bool { return kindOfText != nil && !pooled() }
+
+// alike says whether values of the two types are the same in memory, and their fields have the same names.
+func alike(ours, theirs reflect.Type) bool {
+	if theirs == nil {
+		return false
+	}
+	if ours.Kind() == reflect.UnsafePointer {
+		return theirs.Kind() == reflect.Pointer
+	}
+	if ours.Kind() != theirs.Kind() || ours.Size() != theirs.Size() {
+		return false
+	}
+	switch ours.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return alike(ours.Elem(), theirs.Elem())
+	case reflect.Interface:
+		return theirs.NumMethod() == 0
+	case reflect.Struct:
+		if ours.NumField() != theirs.NumField() {
+			return false
+		}
+		for i := range ours.NumField() {
+			our, their := ours.Field(i), theirs.Field(i)
+			if our.Name != their.Name || our.Offset != their.Offset || !alike(our.Type, their.Type) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// pooled says whether pdata takes memory from pools. A collector that does not know the gate any more may always do.
+func pooled() bool {
+	gate := gateOfPools()
+	return gate == nil || gate.IsEnabled()
+}
+
+var gateOfPools = sync.OnceValue(func() (found *featuregate.Gate) {
+	featuregate.GlobalRegistry().VisitAll(func(gate *featuregate.Gate) {
+		if gate.ID() == "pdata.useProtoPooling" {
+			found = gate
+		}
+	})
+	return found
+})
