@@ -38,6 +38,7 @@ type arena struct {
 	made    int             // records whose texts are in it
 	records []logRecord
 	values  []stringValue
+	each    int // values of the last record beside its body
 	pairs   []keyValue
 }
 
@@ -72,8 +73,12 @@ func (a *arena) appendTo(records plog.LogRecordSlice) plog.LogRecord {
 		return records.AppendEmpty()
 	}
 	a.made++
+	if len(a.records) == 0 {
+		a.records = make([]logRecord, min(chunkRecords, a.ahead()))
+	}
 	elements := (*logRecordSlice)(unsafe.Pointer(&records)).orig
-	*elements = append(*elements, &take(a, &a.records, 1, chunkRecords)[0])
+	*elements = append(*elements, &a.records[0])
+	a.records = a.records[1:]
 	return records.At(len(*elements) - 1)
 }
 
@@ -98,7 +103,12 @@ func (a *arena) copyTo(from, to pcommon.Map, more int) {
 		return
 	}
 	pairs := pairsOf(&from)
-	copies := take(a, &a.pairs, n, chunkPairs)[:len(*pairs)]
+	a.each = len(*pairs)
+	if len(a.pairs) < n {
+		a.pairs = make([]keyValue, max(n, min(chunkPairs, n*a.ahead())))
+	}
+	copies := a.pairs[:len(*pairs):n]
+	a.pairs = a.pairs[n:]
 	for i, pair := range *pairs {
 		copies[i].Key = pair.Key
 		a.set(&copies[i].Value, (*stringValue)(dynamicOf(&pair.Value).data).StringValue)
@@ -107,19 +117,13 @@ func (a *arena) copyTo(from, to pcommon.Map, more int) {
 }
 
 func (a *arena) set(value *anyValue, s string) {
-	text := &take(a, &a.values, 1, chunkValues)[0]
+	if len(a.values) == 0 {
+		a.values = make([]stringValue, min(chunkValues, (1+a.each)*a.ahead()))
+	}
+	text := &a.values[0]
+	a.values = a.values[1:]
 	text.StringValue = s
 	*dynamicOf(value) = dynamic{kind: kindOfText, data: unsafe.Pointer(text)}
-}
-
-// take returns n elements of a chunk, or of a new one of at most the size if it has no n left.
-func take[T any](a *arena, chunk *[]T, n, size int) []T {
-	if len(*chunk) < n {
-		*chunk = make([]T, max(n, min(size, n*a.ahead())))
-	}
-	taken := (*chunk)[:n:n]
-	*chunk = (*chunk)[n:]
-	return taken
 }
 
 func allTexts(pairs *[]keyValue) bool {
