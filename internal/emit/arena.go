@@ -2,6 +2,7 @@ package emit
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"unsafe"
@@ -11,12 +12,11 @@ import (
 	"go.opentelemetry.io/collector/pdata/plog"
 )
 
-// The most that shares one allocation. A chunk of the others has 8 bytes before it, and with them fills a size that Go has memory of: 3 KiB,
-// 1 KiB and 1.25 KiB. More gains nothing, and one kept record pins it.
+// The most that shares one allocation. A chunk of records or pairs has 8 bytes before it, and with them fills a size that Go has memory of:
+// 3 KiB and 1.25 KiB. More gains nothing, and one kept record pins it.
 const (
 	chunkText    = 16 << 10
-	chunkRecords = 23
-	chunkValues  = 63
+	chunkRecords = 21
 	chunkPairs   = 31
 	// longText takes less by itself than what chunks would leave unused at their end.
 	longText = chunkText / 8
@@ -36,10 +36,14 @@ type arena struct {
 	size    int             // of the texts so far
 	text    strings.Builder // the chunk that is being filled
 	made    int             // records whose texts are in it
-	records []logRecord
-	values  []stringValue
-	each    int // values of the last record beside its body
+	records []bodied
 	pairs   []keyValue
+}
+
+// bodied is a record and the text that is its body.
+type bodied struct {
+	record logRecord
+	body   stringValue
 }
 
 // byItself is for records that share memory with no other.
@@ -51,7 +55,7 @@ func (a *arena) copyText(p []byte) string {
 		if len(p) >= longText {
 			return string(p)
 		}
-		a.made, a.records, a.values, a.pairs = 0, nil, nil, nil
+		a.made, a.records, a.pairs = 0, nil, nil
 		a.text.Reset()
 		a.text.Grow(max(len(p), min(chunkText, a.size)))
 	}
@@ -67,68 +71,49 @@ func (a *arena) ahead() int {
 	return 1 + (a.text.Cap()-a.text.Len())/each
 }
 
-// appendTo is [plog.LogRecordSlice.AppendEmpty].
-func (a *arena) appendTo(records plog.LogRecordSlice) plog.LogRecord {
+// appendTo is [plog.LogRecordSlice.AppendEmpty] and [pcommon.Value.SetStr] of the body.
+func (a *arena) appendTo(records plog.LogRecordSlice, body string) plog.LogRecord {
 	if !a.direct {
-		return records.AppendEmpty()
+		lr := records.AppendEmpty()
+		lr.Body().SetStr(body)
+		return lr
 	}
 	a.made++
 	if len(a.records) == 0 {
-		a.records = make([]logRecord, min(chunkRecords, a.ahead()))
+		a.records = make([]bodied, min(chunkRecords, a.ahead()))
 	}
-	elements := (*logRecordSlice)(unsafe.Pointer(&records)).orig
-	*elements = append(*elements, &a.records[0])
+	next := &a.records[0]
 	a.records = a.records[1:]
+	next.body.StringValue = body
+	*dynamicOf(&next.record.Body) = dynamic{kind: kindOfText, data: unsafe.Pointer(&next.body)}
+	elements := (*logRecordSlice)(unsafe.Pointer(&records)).orig
+	*elements = append(*elements, &next.record)
 	return records.At(len(*elements) - 1)
 }
 
-// setStr is [pcommon.Value.SetStr] of an empty value.
-func (a *arena) setStr(value pcommon.Value, s string) {
-	if !a.direct {
-		value.SetStr(s)
-		return
-	}
-	a.set(valueOf(&value), s)
-}
-
-// copyTo is [pcommon.Map.CopyTo] of a map that is empty, and leaves it room for more.
+// copyTo is [pcommon.Map.CopyTo] of a map that is empty, and leaves it room for more. The copies refer to the texts of the original: pdata
+// puts another text in the place of one, and changes none.
 func (a *arena) copyTo(from, to pcommon.Map, more int) {
 	n := from.Len() + more
 	if n == 0 {
 		return
 	}
-	if !a.direct || !allTexts(pairsOf(&from)) {
+	if !a.direct || !allTexts(*pairsOf(&from)) {
 		to.EnsureCapacity(n)
 		from.CopyTo(to)
 		return
 	}
-	pairs := pairsOf(&from)
-	a.each = len(*pairs)
 	if len(a.pairs) < n {
 		a.pairs = make([]keyValue, max(n, min(chunkPairs, n*a.ahead())))
 	}
-	copies := a.pairs[:len(*pairs):n]
+	copies := a.pairs[:copy(a.pairs, *pairsOf(&from)):n]
 	a.pairs = a.pairs[n:]
-	for i, pair := range *pairs {
-		copies[i].Key = pair.Key
-		a.set(&copies[i].Value, (*stringValue)(dynamicOf(&pair.Value).data).StringValue)
-	}
 	*pairsOf(&to) = copies
 }
 
-func (a *arena) set(value *anyValue, s string) {
-	if len(a.values) == 0 {
-		a.values = make([]stringValue, min(chunkValues, (1+a.each)*a.ahead()))
-	}
-	text := &a.values[0]
-	a.values = a.values[1:]
-	text.StringValue = s
-	*dynamicOf(value) = dynamic{kind: kindOfText, data: unsafe.Pointer(text)}
-}
-
-func allTexts(pairs *[]keyValue) bool {
-	for i := range *pairs {
-		if dynamicOf(&(*pairs)[i].Value).kind != kindOfText {
+func allTexts(pairs []keyValue) bool {
+	for i := range pairs {
+		if dynamicOf(&pairs[i].Value).kind != kindOfText {
 			return false
 		}
 	}
@@ -181,7 +166,7 @@ type dynamic struct {
 	data unsafe.Pointer
 }
 
-// kindOfText is the dynamic type of a value that is a text. It is 0 where pdata is not laid out like the types here.
+// kindOfText is the dynamic type of a value that is a text. It is 0 where pdata is not laid out like the types here, or changes texts.
 var kindOfText = func() uintptr {
 	if !alike(reflect.TypeFor[logRecordSlice](), reflect.TypeFor[plog.LogRecordSlice]()) ||
 		!alike(reflect.TypeFor[mapRef](), reflect.TypeFor[pcommon.Map]()) ||
@@ -193,8 +178,37 @@ var kindOfText = func() uintptr {
 	if !alike(reflect.TypeFor[*stringValue](), reflect.TypeOf(text.Value)) {
 		return 0
 	}
+	if !replacesTexts() {
+		return 0
+	}
 	return dynamicOf(text).kind
 }()
+
+// replacesTexts says whether what two maps refer to is left as it was when the value in one of them is changed.
+func replacesTexts() bool {
+	other := pcommon.NewValueStr("other")
+	for _, change := range []func(pcommon.Map, pcommon.Value){
+		func(m pcommon.Map, _ pcommon.Value) { m.PutStr("key", "other") },
+		func(m pcommon.Map, _ pcommon.Value) { m.PutInt("key", 1) },
+		func(m pcommon.Map, _ pcommon.Value) { m.Remove("key") },
+		func(m pcommon.Map, _ pcommon.Value) { _ = m.FromRaw(map[string]any{"key": "other"}) },
+		func(m pcommon.Map, _ pcommon.Value) { pcommon.NewMap().CopyTo(m) },
+		func(_ pcommon.Map, v pcommon.Value) { v.SetStr("other") },
+		func(_ pcommon.Map, v pcommon.Value) { v.SetEmptyBytes() },
+		func(_ pcommon.Map, v pcommon.Value) { _ = v.FromRaw("other") },
+		func(_ pcommon.Map, v pcommon.Value) { other.CopyTo(v) },
+	} {
+		original, shared := pcommon.NewMap(), pcommon.NewMap()
+		original.PutStr("key", "as it was")
+		*pairsOf(&shared) = slices.Clone(*pairsOf(&original))
+		value, _ := shared.Get("key")
+		change(shared, value)
+		if left, _ := original.Get("key"); left.Str() != "as it was" {
+			return false
+		}
+	}
+	return true
+}
 
 // direct says whether pdata's memory can be written to.
 func direct() bool { return kindOfText != 0 && !pooled() }

@@ -56,15 +56,13 @@ func (b *Batch) fill(source *Source, r *Record) {
 	if len(r.Body) >= longText {
 		memory = &byItself
 	}
-	lr := memory.appendTo(b.records)
+	lr := memory.appendTo(b.records, r.Body)
 	if r.Time != 0 {
 		lr.SetTimestamp(pcommon.Timestamp(r.Time))
 	}
 	lr.SetObservedTimestamp(b.observed)
 	if r.Bytes {
 		lr.Body().SetEmptyBytes().FromRaw([]byte(r.Body))
-	} else {
-		memory.setStr(lr.Body(), r.Body)
 	}
 	attributes := lr.Attributes()
 	memory.copyTo(source.common(r.Iostream), attributes, source.own())
