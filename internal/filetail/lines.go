@@ -1,7 +1,6 @@
 package filetail
 
 import (
-	"cmp"
 	"time"
 
 	"github.com/logcapture/logcapture/internal/emit"
@@ -103,7 +102,10 @@ func (r *reader) lines(f *file, data []byte, used int, end ending) int {
 func (r *reader) add(text []byte, record *emit.Record) {
 	f := r.file
 	var ok bool
-	s := cmp.Or(f.script, r.engine.scripts[r.engine.Text.Encoding]) // nothing of the file itself was read where it has none
+	s := f.script
+	if s == nil { // nothing of the file itself was read
+		s = r.engine.scripts[r.engine.Text.Encoding]
+	}
 	if record.Body, record.Bytes, ok = r.body(s, text); !ok {
 		return
 	}
