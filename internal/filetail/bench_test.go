@@ -31,6 +31,7 @@ func BenchmarkRead(b *testing.B) {
 		text Text
 	}{
 		{"raw", short + "\n", Text{}},
+		{"raw, 100 KiB", strings.Repeat("x", 100<<10) + "\n", Text{}},
 		{"raw, trimmed", short + "\n", Text{TrimLeading: true, TrimTrailing: true, SkipEmpty: true}},
 		{"not all UTF-8", short[1:] + "\xff\n", Text{}},
 		{"utf-16", encoded(b, "utf-16le", short[:99]+"\n"), Text{Encoding: encoding(b, "utf-16le")}},

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// minBlock and maxBlock bound how much is read at a time.
-	minBlock, maxBlock = 16 << 10, 256 << 10
+	// minBlock and maxBlock bound how much is read at a time. A longer read would not be short enough for Go to leave its processor alone.
+	minBlock, maxBlock = 16 << 10, 32 << 10
 	// keptSpace is what the block of a reader may take between two turns: a line of the default max_log_size.
 	keptSpace = 2 << 20
 	// maxTurn is how much is read of a file at a time where that does not fill a batch: lines that are joined, or dropped.
@@ -171,12 +171,13 @@ func (r *reader) readLines(f *file) (more bool, err error) {
 
 // blockSize is how much to read next: no more than the batch can take, if the records go on as they were. What does not fit is read again.
 func (r *reader) blockSize() int {
+	most := min(max(maxBlock, 2*r.perRecord), r.longest()) // with a whole record in it
 	n, size := r.batch.Len(), r.batch.Bytes()
 	if n == 0 || r.perRecord == 0 {
-		return maxBlock
+		return most
 	}
 	room := min(emit.MaxBatchRecords-n, (emit.MaxBatchBytes-size)*n/size+1)
-	return min(maxBlock, max(minBlock, (room+1)*r.perRecord))
+	return min(most, max(minBlock, (room+1)*r.perRecord))
 }
 
 // longest is a size that holds a whole line, whatever its length.
