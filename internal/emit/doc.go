@@ -5,5 +5,8 @@
 // source, which keeps its data anyway, is the queue. The plog is built while records are added. A consumer that may have changed
 // what it got, and then failed, gets one that is built anew; one that says that it does not change anything gets the same again.
 //
+// What the records of a batch are made of is allocated by the dozen, which takes writing to the memory of pdata behind its functions:
+// arena.go has all of that, when it is not done, and what one kept record pins.
+//
 // Consume is synchronous and runs in the goroutine of the reader. A [Budget] bounds the bytes of all batches of a receiver.
 package emit
