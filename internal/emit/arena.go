@@ -46,9 +46,6 @@ type bodied struct {
 	body   stringValue
 }
 
-// byItself is for records that share memory with no other.
-var byItself arena
-
 // copyText copies p. Chunks grow with what there is, so that one line does not take a whole chunk.
 func (a *arena) copyText(p []byte) string {
 	if a.text.Cap()-a.text.Len() < len(p) {
@@ -67,13 +64,13 @@ func (a *arena) copyText(p []byte) string {
 
 // ahead guesses how many records there will be before the chunk of texts is full, that which was begun last included.
 func (a *arena) ahead() int {
-	each := max(1, a.text.Len()/a.made)
+	each := max(1, a.text.Len()/max(1, a.made))
 	return 1 + (a.text.Cap()-a.text.Len())/each
 }
 
-// appendTo is [plog.LogRecordSlice.AppendEmpty] and [pcommon.Value.SetStr] of the body.
+// appendTo is [plog.LogRecordSlice.AppendEmpty] and [pcommon.Value.SetStr] of the body. A record with a long body shares memory with no other.
 func (a *arena) appendTo(records plog.LogRecordSlice, body string) plog.LogRecord {
-	if !a.direct {
+	if !a.direct || len(body) >= longText {
 		lr := records.AppendEmpty()
 		lr.Body().SetStr(body)
 		return lr

@@ -52,11 +52,7 @@ func (s *Source) common(stream Iostream) pcommon.Map {
 }
 
 func (b *Batch) fill(source *Source, r *Record) {
-	memory := &b.arena
-	if len(r.Body) >= longText {
-		memory = &byItself
-	}
-	lr := memory.appendTo(b.records, r.Body)
+	lr := b.arena.appendTo(b.records, r.Body)
 	if r.Time != 0 {
 		lr.SetTimestamp(pcommon.Timestamp(r.Time))
 	}
@@ -65,7 +61,7 @@ func (b *Batch) fill(source *Source, r *Record) {
 		lr.Body().SetEmptyBytes().FromRaw([]byte(r.Body))
 	}
 	attributes := lr.Attributes()
-	memory.copyTo(source.common(r.Iostream), attributes, source.own())
+	b.arena.copyTo(source.common(r.Iostream), attributes, source.own())
 	if source.Offsets {
 		attributes.PutInt(attributeOffset, r.Offset)
 	}
