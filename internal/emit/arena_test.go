@@ -23,60 +23,38 @@ func TestLayoutOfPdataIsKnown(t *testing.T) {
 }
 
 func TestAnotherLayoutIsSeen(t *testing.T) {
+	type pairs struct{ Pairs []keyValue }
 	type known struct {
 		Name  string
 		Value any
 		Count uint32
 		ID    [8]byte
-		Next  *struct{ Pairs []keyValue }
-	}
-	type renamed struct {
-		Key   string
-		Value any
-		Count uint32
-		ID    [8]byte
-		Next  *struct{ Pairs []keyValue }
-	}
-	type moved struct {
-		Value any
-		Name  string
-		Count uint32
-		ID    [8]byte
-		Next  *struct{ Pairs []keyValue }
-	}
-	type another struct {
-		Name  string
-		Value any
-		Count float32
-		ID    [8]byte
-		Next  *struct{ Pairs []keyValue }
-	}
-	type methods struct {
-		Name  string
-		Value fmt.Stringer
-		Count uint32
-		ID    [8]byte
-		Next  *struct{ Pairs []keyValue }
-	}
-	type deep struct {
-		Name  string
-		Value any
-		Count uint32
-		ID    [8]byte
-		Next  *struct{ Pairs []*keyValue }
-	}
-	type more struct {
-		known
-		More byte
+		Next  *pairs
 	}
 	ours := reflect.TypeFor[known]()
 	require.True(t, alike(ours, ours))
-	for _, theirs := range []reflect.Type{
-		reflect.TypeFor[renamed](), reflect.TypeFor[moved](), reflect.TypeFor[another](), reflect.TypeFor[methods](),
-		reflect.TypeFor[deep](), reflect.TypeFor[more](), reflect.TypeFor[*known](), reflect.TypeFor[int](), nil,
-	} {
-		require.False(t, alike(ours, theirs), theirs)
+	change := func(field int, to reflect.StructField) reflect.Type {
+		fields := reflect.VisibleFields(ours)
+		fields[field] = to
+		return reflect.StructOf(fields)
 	}
+	for name, theirs := range map[string]reflect.Type{
+		"renamed":      change(0, reflect.StructField{Name: "Key", Type: reflect.TypeFor[string]()}),
+		"moved":        reflect.StructOf([]reflect.StructField{ours.Field(1), ours.Field(0), ours.Field(2), ours.Field(3), ours.Field(4)}),
+		"another kind": change(2, reflect.StructField{Name: "Count", Type: reflect.TypeFor[float32]()}),
+		"methods":      change(1, reflect.StructField{Name: "Value", Type: reflect.TypeFor[fmt.Stringer]()}),
+		"deep":         change(4, reflect.StructField{Name: "Next", Type: reflect.TypeFor[*struct{ Pairs []*keyValue }]()}),
+		"more": reflect.TypeFor[struct {
+			known
+			More byte
+		}](),
+		"pointer":   reflect.TypeFor[*known](),
+		"no struct": reflect.TypeFor[int](),
+		"nothing":   nil,
+	} {
+		require.False(t, alike(ours, theirs), name)
+	}
+	require.True(t, alike(ours, change(0, ours.Field(0))), "the same but for its name")
 	require.True(t, alike(reflect.TypeFor[logRecordSlice](), reflect.TypeFor[struct {
 		orig  *[]*logRecord
 		state *int32
@@ -88,16 +66,14 @@ func TestAnotherLayoutIsSeen(t *testing.T) {
 }
 
 func TestArenaIsNotUsedWithPools(t *testing.T) {
-	require.NoError(t, featuregate.GlobalRegistry().Set(gateOfPools().ID(), true))
-	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gateOfPools().ID(), false)) })
+	usePools(t)
 	require.False(t, direct())
 }
 
-// withoutArena builds by pdata's own functions.
-func withoutArena(t *testing.T, build func() plog.Logs) plog.Logs {
+// usePools has pdata take memory from pools until the test ends.
+func usePools(t *testing.T) {
 	require.NoError(t, featuregate.GlobalRegistry().Set(gateOfPools().ID(), true))
-	defer func() { require.NoError(t, featuregate.GlobalRegistry().Set(gateOfPools().ID(), false)) }()
-	return build()
+	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gateOfPools().ID(), false)) })
 }
 
 func TestArenaMakesWhatPdataMakes(t *testing.T) {
@@ -140,12 +116,17 @@ func TestArenaMakesWhatPdataMakes(t *testing.T) {
 					}
 					return b.next("scope", "1")
 				}
-				marshaler := &plog.JSONMarshaler{}
-				want, err := marshaler.MarshalLogs(withoutArena(t, build))
-				require.NoError(t, err)
-				got, err := marshaler.MarshalLogs(build())
-				require.NoError(t, err)
-				require.JSONEq(t, string(want), string(got))
+				encoded := func(t *testing.T) string {
+					encoded, err := (&plog.JSONMarshaler{}).MarshalLogs(build())
+					require.NoError(t, err)
+					return string(encoded)
+				}
+				var want string
+				t.Run("by pdata", func(t *testing.T) {
+					usePools(t)
+					want = encoded(t)
+				})
+				require.JSONEq(t, want, encoded(t))
 			})
 		}
 	}

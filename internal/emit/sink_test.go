@@ -12,7 +12,6 @@ import (
 	"go.opentelemetry.io/collector/config/configretry"
 	"go.opentelemetry.io/collector/consumer"
 	"go.opentelemetry.io/collector/consumer/consumererror"
-	"go.opentelemetry.io/collector/featuregate"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
 	"go.opentelemetry.io/collector/pdata/xpdata/pref"
@@ -311,9 +310,7 @@ func (p pooling) ConsumeLogs(ctx context.Context, logs plog.Logs) error {
 }
 
 func TestRefusedBatchIsWholeWhenRecordsArePooled(t *testing.T) {
-	const gate = "pdata.useProtoPooling"
-	require.NoError(t, featuregate.GlobalRegistry().Set(gate, true))
-	t.Cleanup(func() { require.NoError(t, featuregate.GlobalRegistry().Set(gate, false)) })
+	usePools(t)
 	again := func(err error) func(context.Context, plog.Logs) error {
 		return func(_ context.Context, logs plog.Logs) error {
 			if err == nil {
