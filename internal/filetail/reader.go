@@ -13,10 +13,13 @@ import (
 )
 
 const (
-	// minBlock and maxBlock bound how much is read at a time. A longer read would not be short enough for Go to leave its processor alone.
+	// minBlock and maxBlock bound how much is read at a time. While a longer
+	// read runs, Go gives its processor to another thread, which costs more than the calls that it saves.
 	minBlock, maxBlock = 16 << 10, 32 << 10
 	// keptSpace is what the block of a reader may take between two turns: a line of the default max_log_size.
 	keptSpace = 2 << 20
+	// keptText is the same for a text that is not UTF-8 in its file.
+	keptText = 256 << 10
 	// maxTurn is how much is read of a file at a time where that does not fill a batch: lines that are joined, or dropped.
 	maxTurn = 8 << 20
 	// longPartial is where an unfinished line is long enough to look only at what is new, instead of reading it again.
@@ -55,7 +58,7 @@ func (r *reader) reset() {
 	if cap(r.block) > keptSpace {
 		r.block = nil
 	}
-	if cap(r.decoded) > maxBlock {
+	if cap(r.decoded) > keptText {
 		r.decoded = nil
 	}
 	r.parser.Trim()
