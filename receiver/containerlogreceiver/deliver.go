@@ -44,14 +44,32 @@ func (st *stream) finish(ctx context.Context, gone bool) bool {
 // goneForGood says that it is the container's own engine that does not know it any more. Another one can have come to its address, and
 // is asked for the log before it is known who it is.
 func (st *stream) goneForGood(ctx context.Context) bool {
+	if st.removedSoon(ctx) {
+		return true
+	}
+	id, err := st.f.engine.current.Load().whoAnswers(ctx)
+	return err == nil && st.c.key == keyPrefix(id)+st.c.id
+}
+
+// leftDead says that the engine has failed to remove a container that it was to remove at its end. Docker 20.10 does so where the log is asked
+// for at that very moment: it answers with a new log that is empty, over which the removal fails. What the container wrote is gone then.
+func (st *stream) leftDead(ctx context.Context, s *session) bool {
+	st.c.mu.Lock()
+	removed := st.c.about.removed
+	st.c.mu.Unlock()
+	if !removed || st.removedSoon(ctx) {
+		return false
+	}
+	last, err := st.condition(ctx, s)
+	return err == nil && last.dead
+}
+
+// removedSoon waits for the event of the container's removal.
+func (st *stream) removedSoon(ctx context.Context) bool {
 	const soon = time.Second
 	for deadline := time.Now().Add(soon); !st.c.state().gone; {
 		left := time.Until(deadline)
-		if left <= 0 {
-			id, err := st.f.engine.current.Load().whoAnswers(ctx)
-			return err == nil && st.c.key == keyPrefix(id)+st.c.id
-		}
-		if st.c.awaitChange(ctx, left) != nil {
+		if left <= 0 || st.c.awaitChange(ctx, left) != nil {
 			return false
 		}
 	}

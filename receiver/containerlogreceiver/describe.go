@@ -103,6 +103,7 @@ func (st *stream) awaitDescribed(ctx context.Context) error {
 // condition is what the engine says of the last run of a container.
 type condition struct {
 	running bool  // and not between two runs
+	dead    bool  // the engine has failed to remove it
 	began   int64 // Unix nanoseconds; 0: it has never run
 }
 
@@ -116,7 +117,12 @@ func (st *stream) condition(ctx context.Context, s *session) (condition, error) 
 		if err != nil {
 			return condition{}, err
 		}
-		return condition{running: info.State.Running && !info.State.Restarting, began: startOf(info)}, nil
+		state := info.State
+		return condition{
+			running: state.Running && !state.Restarting,
+			dead:    state.Dead && state.Error != "", // without an error it is still being removed
+			began:   startOf(info),
+		}, nil
 	}
 	list, err := s.list(ctx, filters.Arg("id", st.c.id))
 	if err != nil {

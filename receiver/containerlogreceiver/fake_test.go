@@ -40,7 +40,8 @@ type fakeContainer struct {
 	env                     []string
 	tty                     bool
 	restart                 string
-	state                   string // running, exited, restarting
+	autoRemove              bool
+	state                   string // running, exited, restarting, dead
 	started                 time.Time
 	log                     []fakeRecord
 	status                  int               // answer of a logs request instead of the log
@@ -296,9 +297,9 @@ func (e *fakeEngine) serveContainer(w http.ResponseWriter, r *http.Request, path
 		}
 		answer(w, map[string]any{
 			"Id": c.id, "Name": "/" + c.name, "Image": "sha256:" + c.id,
-			"State":      map[string]any{"Running": c.state == "running" || c.state == "restarting", "Restarting": c.state == "restarting", "StartedAt": c.started.Format(time.RFC3339Nano), "Status": c.state},
+			"State":      c.inspected(),
 			"Config":     map[string]any{"Image": c.image, "Labels": c.labels, "Env": c.env, "Tty": c.tty},
-			"HostConfig": map[string]any{"LogConfig": map[string]any{"Type": c.driver, "Config": c.options}, "RestartPolicy": map[string]any{"Name": c.restart}},
+			"HostConfig": map[string]any{"LogConfig": map[string]any{"Type": c.driver, "Config": c.options}, "RestartPolicy": map[string]any{"Name": c.restart}, "AutoRemove": c.autoRemove},
 		})
 		return
 	}
@@ -325,6 +326,18 @@ func (e *fakeEngine) serveContainer(w http.ResponseWriter, r *http.Request, path
 		return
 	}
 	e.serveLogs(w, r, c)
+}
+
+// inspected is the state as an inspect has it. One that is dead could not be removed.
+func (c *fakeContainer) inspected() map[string]any {
+	state := map[string]any{
+		"Running": c.state == "running" || c.state == "restarting", "Restarting": c.state == "restarting",
+		"StartedAt": c.started.Format(time.RFC3339Nano), "Status": c.state,
+	}
+	if c.state == "dead" {
+		state["Dead"], state["Error"] = true, "unable to remove filesystem for "+c.id+": directory not empty"
+	}
+	return state
 }
 
 func (e *fakeEngine) serveLogs(w http.ResponseWriter, r *http.Request, c *fakeContainer) {

@@ -3,6 +3,7 @@ package containerlogreceiver
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"runtime"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
 	"github.com/stretchr/testify/require"
 
 	"github.com/logcapture/logcapture/internal/dockertest"
@@ -32,7 +34,7 @@ func testShortLivedContainersAreCaughtOrTold(t *testing.T) {
 	r := newRig(t, nil)
 	r.start()
 	awaitUp(r)
-	caught, told, cut := 0, 0, 0
+	cli, caught, told, cut, dead := dockertest.Client(t), 0, 0, 0, 0
 	for range rounds {
 		var ids []string
 		for range atOnce {
@@ -42,8 +44,11 @@ func testShortLivedContainersAreCaughtOrTold(t *testing.T) {
 		later := dockertest.Run(t, dockertest.Spec{Name: name(t), Steps: []script.Step{script.Lines{Count: 1}}})
 		r.awaitLines(later.ID, 1) // events come in order: those of the others were told
 		for _, id := range ids {
-			gone := func() bool { f := r.receiver.(*containerLog).follower; return f.get(id) == nil }
-			waitFor(t, "the container's end", gone)
+			f := r.receiver.(*containerLog).follower
+			waitFor(t, "the container's end", func() bool { c := f.get(id); return c == nil || leftDead(cli, id) && !isFollowed(c) })
+			if f.get(id) != nil {
+				dead++
+			}
 			records, gap := r.records(id), false
 			if n := len(records); n > 0 && records[n-1].Log.EventName() == "container.log.gap" {
 				records, gap = records[:n-1], true
@@ -62,13 +67,61 @@ func testShortLivedContainersAreCaughtOrTold(t *testing.T) {
 			told++
 		}
 	}
-	t.Logf("%d containers were caught, %d were missed, %d were cut by the engine", caught, told, cut)
+	t.Logf("%d containers were caught, %d were missed, %d were cut by the engine, of all these it failed to remove %d", caught, told, cut, dead)
 	require.Positive(t, caught)
 	require.LessOrEqual(t, cut, rounds) // of six times as many
 	if modeOf(t) == readFiles {
 		require.Zero(t, cut)
 	}
 	r.stop()
+}
+
+// leftDead says that an engine has failed to remove a container, as 20.10 does where its log is asked for at that very moment.
+func leftDead(cli *client.Client, id string) bool {
+	info, err := cli.ContainerInspect(context.Background(), id)
+	return err == nil && info.State.Dead && info.State.Error != ""
+}
+
+func isFollowed(c *followed) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stream != nil
+}
+
+// The engine has answered with an empty log that it made for that, and that kept it from removing the container (seen with 20.10, imitated).
+func TestContainerThatTheEngineFailsToRemoveIsToldWhereNothingCame(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		status int // of a second request
+		lines  []string
+	}{
+		{name: "empty log"},
+		{name: "no log any more", status: http.StatusConflict},
+		{name: "lines came", lines: []string{"one"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			e := newFakeEngine(t, nil)
+			r := newFakeRig(t, e, nil)
+			r.start()
+			awaitUp(r)
+			c := e.run(&fakeContainer{autoRemove: true})
+			waitFor(t, "a request for its log", func() bool { return e.openLogs(c) == 1 })
+			e.write(c, test.lines...)
+			r.awaitLines(c.id, len(test.lines))
+			e.change(func() { c.status = test.status })
+			e.end(c, container.StateDead)
+			waitFor(t, "the end of the stream", func() bool { return r.metric("logcapture_containers_followed") == 0 })
+			if test.lines != nil {
+				require.Equal(t, test.lines, r.bodies(c))
+				require.Zero(t, r.metric("logcapture_gaps"))
+			} else {
+				require.EqualValues(t, 1, r.metric("logcapture_gaps"))
+			}
+			r.stop()
+		})
+	}
 }
 
 // long says that the tests are to be as long as containers.md asks for.

@@ -279,7 +279,12 @@ func (st *stream) round(ctx context.Context, s *session) error {
 		if now.restart && st.startsAgain(ctx, soon) {
 			return nil
 		}
-		return st.readEnded(ctx, s)
+		err := st.readEnded(ctx, s)
+		if st.last.Load() < last.began && st.leftDead(ctx, s) {
+			st.whole = false
+			return errGone
+		}
+		return err
 	}
 	st.endRun(last.began)
 	return errEnded
