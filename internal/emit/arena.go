@@ -33,6 +33,7 @@ const (
 // in one chunk too. An arena is used by one goroutine at a time; the zero value calls pdata.
 type arena struct {
 	direct  bool
+	shares  bool            // nobody changes the records
 	size    int             // of the texts so far
 	text    strings.Builder // the chunk that is being filled
 	made    int             // records whose texts are in it
@@ -88,11 +89,15 @@ func (a *arena) appendTo(records plog.LogRecordSlice, body string) plog.LogRecor
 	return records.At(len(*elements) - 1)
 }
 
-// copyTo is [pcommon.Map.CopyTo] of a map that is empty, and leaves it room for more. The copies refer to the texts of the original: pdata
-// puts another text in the place of one, and changes none.
+// copyTo is [pcommon.Map.CopyTo] to a map that is empty, and leaves it room for more. The copies refer to the texts of the original: pdata
+// puts another text in the place of one, and changes none. Where nobody changes the records, they refer to the original itself.
 func (a *arena) copyTo(from, to pcommon.Map, more int) {
 	n := from.Len() + more
 	if n == 0 {
+		return
+	}
+	if a.direct && a.shares && more == 0 {
+		*pairsOf(&to) = slices.Clip(*pairsOf(&from))
 		return
 	}
 	if !a.direct || !allTexts(*pairsOf(&from)) {

@@ -132,12 +132,12 @@ func TestArenaMakesWhatPdataMakes(t *testing.T) {
 	}
 }
 
-// Whoever is downstream may change records, and keep some of them.
+// Whoever is downstream may change records if it says so, and keep some of them.
 func TestRecordsOfAnArenaAreIndependent(t *testing.T) {
 	const n = 3 * chunkRecords
 	source := textSource()
 	source.Attributes.PutStr("log.file.name", "a.log")
-	b := &Batch{single: true}
+	b := &Batch{}
 	for i := range n {
 		b.Add(source, &Record{Body: fmt.Sprint(i), Iostream: Stdout})
 	}
@@ -166,6 +166,29 @@ func TestRecordsOfAnArenaAreIndependent(t *testing.T) {
 	require.Equal(t, n/2, records.Len())
 	require.Equal(t, "changed", records.At(0).Body().Str())
 	require.Equal(t, "a.log", source.Attributes.AsRaw()["log.file.name"])
+}
+
+// Where nobody changes records, they share their attributes; those that have more than the others have a copy.
+func TestRecordsThatNobodyChangesShareTheirAttributes(t *testing.T) {
+	source := textSource()
+	source.Attributes.PutStr("log.file.name", "a.log")
+	source.Attributes.PutBool("log.record.truncated", false) // as a user may set
+	source.Attributes.PutStr("event.key", "of the source")
+	b := &Batch{single: true}
+	event := &Event{Name: "event", Attributes: pcommon.NewMap()}
+	event.Attributes.PutStr("event.key", "of the event")
+	want := source.Attributes.AsRaw()
+	for _, r := range []Record{{Body: "plain"}, {Body: "cut", Truncated: true}, {Body: "event", Event: event}, {Body: "plain"}} {
+		b.Add(source, &r)
+	}
+	records := b.next("scope", "1").ResourceLogs().At(0).ScopeLogs().At(0).LogRecords()
+	attributes := func(i int) pcommon.Map { return records.At(i).Attributes() }
+	first, last := attributes(0), attributes(3)
+	require.Same(t, &(*pairsOf(&first))[0], &(*pairsOf(&last))[0])
+	require.Equal(t, want, first.AsRaw())
+	require.Equal(t, want, source.Attributes.AsRaw())
+	require.Equal(t, map[string]any{"log.file.name": "a.log", "log.record.truncated": true, "event.key": "of the source"}, attributes(1).AsRaw())
+	require.Equal(t, map[string]any{"log.file.name": "a.log", "log.record.truncated": false, "event.key": "of the event"}, attributes(2).AsRaw())
 }
 
 // The memory of an arena is the garbage collector's, who finds all that a record refers to.

@@ -81,7 +81,7 @@ type Batch struct {
 
 	// What the plog was made of, to make it anew when a consumer that may have changed it has refused it.
 	sent     bool
-	single   bool // nobody changes it: it can be sent again as it is
+	single   bool // nobody changes it: it can be sent again as it is, and its records share what is the same in them
 	kept     []Record
 	sections []section
 }
@@ -98,6 +98,13 @@ type section struct {
 
 // Add appends a record. Its body must not change afterwards.
 func (b *Batch) Add(source *Source, r *Record) {
+	b.add(source, r)
+	if !b.single {
+		b.keep(source, r)
+	}
+}
+
+func (b *Batch) add(source *Source, r *Record) {
 	if b.source != source {
 		b.begin(source)
 	}
@@ -111,15 +118,12 @@ func (b *Batch) Add(source *Source, r *Record) {
 	b.count++
 	b.bytes += len(r.Body) + source.size
 	b.fill(source, r)
-	if !b.single {
-		b.keep(source, r)
-	}
 }
 
 // begin begins a run of records of a source. Neighbouring runs of one resource share a ResourceLogs.
 func (b *Batch) begin(source *Source) {
 	if b.count == 0 {
-		b.logs, b.arena.direct = plog.NewLogs(), direct()
+		b.logs, b.arena.direct, b.arena.shares = plog.NewLogs(), direct(), b.single
 	} else if b.sent && !b.single { // and was not taken: that one is the consumer's
 		b.logs, b.sent = b.anew(), false
 	} else if b.sent { // nor can be changed: the collector has it read by several consumers
@@ -183,12 +187,12 @@ func (b *Batch) next(scope, version string) plog.Logs {
 
 // anew makes the plog once more.
 func (b *Batch) anew() plog.Logs {
-	other := Batch{single: true}
+	var other Batch
 	next := 0
 	for _, s := range b.sections {
 		other.observed = s.observed
 		for i := range s.count {
-			other.Add(s.source, &b.kept[next+i])
+			other.add(s.source, &b.kept[next+i])
 		}
 		next += s.count
 	}

@@ -136,13 +136,16 @@ func TestBudgetMakesReadersWait(t *testing.T) {
 
 func BenchmarkBuild(b *testing.B) {
 	line := []byte(strings.Repeat("x", 200))
-	for _, attributes := range []int{0, 1, 2} {
-		b.Run(fmt.Sprintf("attributes=%d", attributes), func(b *testing.B) {
+	for _, test := range []struct {
+		attributes int
+		single     bool
+	}{{0, true}, {1, true}, {2, true}, {1, false}, {2, false}} {
+		b.Run(fmt.Sprintf("attributes=%d,changed=%t", test.attributes, !test.single), func(b *testing.B) {
 			source := textSource()
-			for i := range attributes {
+			for i := range test.attributes {
 				source.Attributes.PutStr(fmt.Sprintf("log.file.attribute%d", i), "application.log")
 			}
-			batch := &Batch{}
+			batch := &Batch{single: test.single}
 			b.ReportAllocs()
 			b.SetBytes(200)
 			for n := 0; n < b.N; n += 4096 {

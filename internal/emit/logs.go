@@ -25,13 +25,15 @@ func name(logs plog.Logs, scope, version string) {
 	}
 }
 
-// own counts the attributes that each record has for itself, but for those of an event, and those that tell what is wrong with it.
-func (s *Source) own() (n int) {
-	if s.Offsets {
-		n++
+// own counts the attributes that a record has for itself.
+func (s *Source) own(r *Record) (n int) {
+	for _, has := range [...]bool{s.Offsets, s.Numbers, r.Truncated, r.Continued, r.Malformed} {
+		if has {
+			n++
+		}
 	}
-	if s.Numbers {
-		n++
+	if r.Event != nil {
+		n += r.Event.Attributes.Len()
 	}
 	return n
 }
@@ -61,7 +63,7 @@ func (b *Batch) fill(source *Source, r *Record) {
 		lr.Body().SetEmptyBytes().FromRaw([]byte(r.Body))
 	}
 	attributes := lr.Attributes()
-	b.arena.copyTo(source.common(r.Iostream), attributes, source.own())
+	b.arena.copyTo(source.common(r.Iostream), attributes, source.own(r))
 	if source.Offsets {
 		attributes.PutInt(attributeOffset, r.Offset)
 	}
