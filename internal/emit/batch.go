@@ -199,7 +199,7 @@ func (b *Batch) anew() plog.Logs {
 	return other.logs
 }
 
-// Text copies p into memory of the batch. Neighbouring short texts share an allocation of at most 16 KiB.
+// Text copies p into memory of the batch. Neighbouring short texts share an allocation of some 9 KiB at most.
 func (b *Batch) Text(p []byte) string { return b.arena.copyText(p) }
 
 // Len returns the number of records.
