@@ -6,6 +6,7 @@ package ballast
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,14 +29,14 @@ const (
 var shared struct {
 	sync.Mutex
 	holders int
-	block   []byte
+	block   strings.Builder
 }
 
 func hold() {
 	shared.Lock()
 	defer shared.Unlock()
-	if shared.holders++; shared.block == nil {
-		shared.block = make([]byte, Size)
+	if shared.holders++; shared.block.Cap() == 0 {
+		shared.block.Grow(Size) // make would set to zero what had been in use before, and so touch it
 	}
 }
 
@@ -43,7 +44,7 @@ func release() {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.holders--; shared.holders == 0 {
-		shared.block = nil
+		shared.block.Reset()
 	}
 }
 
@@ -51,7 +52,7 @@ func release() {
 func Held() bool {
 	shared.Lock()
 	defer shared.Unlock()
-	return shared.block != nil
+	return shared.block.Cap() > 0
 }
 
 // Gauge is told of what is delivered. It is safe for concurrent use.

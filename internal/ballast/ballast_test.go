@@ -1,7 +1,13 @@
 package ballast
 
 import (
+	"bytes"
 	"context"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,4 +60,35 @@ func TestBallastIsOfTheProcess(t *testing.T) {
 	require.True(t, Held(), "one of two has a busy time still")
 	release()
 	require.False(t, Held())
+}
+
+// What is taken of Go's heap is set to zero as a whole where a part of it was in use, and that makes the kernel give memory for all of it.
+func TestBallastIsNotTouched(t *testing.T) {
+	const statm = "/proc/self/statm"
+	if _, err := os.Stat(statm); err != nil {
+		t.Skip("no /proc: resident memory is looked at on Linux")
+	}
+	resident := func() int {
+		content, err := os.ReadFile(statm)
+		require.NoError(t, err)
+		pages, err := strconv.Atoi(strings.Fields(string(content))[1])
+		require.NoError(t, err)
+		return pages * os.Getpagesize()
+	}
+	use := func(size int) {
+		const piece = 1 << 20
+		var used [][]byte
+		for range size / piece {
+			used = append(used, bytes.Repeat([]byte{1}, piece))
+		}
+		runtime.KeepAlive(used)
+	}
+	use(4 * Size)
+	debug.FreeOSMemory()
+	use(Size / 4)
+	runtime.GC()
+	before := resident()
+	hold()
+	defer release()
+	require.Less(t, resident()-before, Size/4)
 }
