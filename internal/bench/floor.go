@@ -9,8 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -40,26 +40,31 @@ func newFloor(onResource bool) *floor {
 	return &floor{onResource: onResource, block: make([]byte, 0, 2*floorBlock)}
 }
 
-// floorProcess is a peer: it says that it is ready, waits for a line, reads, says what it did, and waits for its end. It uses all cores that
-// it is given, each for files of its own.
+// floorProcess is a peer, or one of several processes that share its files: it says that it is ready, waits for a line, reads, says what it did,
+// and waits for its end.
 func floorProcess(args []string) error {
-	if len(args) != 2 || (args[0] != "record" && args[0] != "resource") {
-		return errors.New("usage: bench floor record|resource <folder>")
+	usage := errors.New("usage: bench floor record|resource <folder> <part> <of>")
+	if len(args) != 4 || (args[0] != "record" && args[0] != "resource") {
+		return usage
 	}
-	floors := make([]*floor, runtime.GOMAXPROCS(0))
-	for i := range floors {
-		floors[i] = newFloor(args[0] == "resource")
+	part, err := strconv.Atoi(args[2])
+	if err != nil {
+		return usage
 	}
+	parts, err := strconv.Atoi(args[3])
+	if err != nil || parts < 1 {
+		return usage
+	}
+	f := newFloor(args[0] == "resource")
 	input := bufio.NewReader(os.Stdin)
 	fmt.Println("ready", mallocs())
 	if _, err := input.ReadString('\n'); err != nil {
 		return err
 	}
-	count, err := readAll(args[1], floors)
-	if err != nil {
+	if err := f.readAll(args[1], part, parts); err != nil {
 		return err
 	}
-	fmt.Println(count, mallocs())
+	fmt.Println(f.count, mallocs())
 	_, err = input.ReadString('\n')
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -73,26 +78,18 @@ func mallocs() uint64 {
 	return stats.Mallocs
 }
 
-// readAll shares the files out, and returns the number of records.
-func readAll(dir string, floors []*floor) (count int64, err error) {
+// readAll reads every file, or, of several floors that share them, one's part.
+func (f *floor) readAll(dir string, part, parts int) error {
 	names, err := filepath.Glob(filepath.Join(dir, "*.log"))
 	if err != nil {
-		return 0, err
+		return err
 	}
-	var all sync.WaitGroup
-	failed := make([]error, len(floors))
-	for i, f := range floors {
-		all.Go(func() {
-			for n := i; n < len(names) && failed[i] == nil; n += len(floors) {
-				failed[i] = f.read(names[n])
-			}
-		})
+	for n := part; n < len(names); n += parts {
+		if err := f.read(names[n]); err != nil {
+			return err
+		}
 	}
-	all.Wait()
-	for _, f := range floors {
-		count += f.count
-	}
-	return count, errors.Join(failed...)
+	return nil
 }
 
 func (f *floor) read(name string) error {

@@ -11,15 +11,18 @@ import (
 	"unsafe"
 )
 
-// cpuOf returns the user and system time of a process: what /proc/<pid>/stat has, not rounded to 10 ms.
-func cpuOf(pid int) (time.Duration, error) {
+// cpuOf returns the user and system time of processes: what /proc/<pid>/stat has, not rounded to 10 ms.
+func cpuOf(pids ...int) (sum time.Duration, err error) {
 	const sched = 2 // CPUCLOCK_SCHED of the whole process
-	clock := ^uintptr(pid)<<3 | sched
-	var t syscall.Timespec
-	if _, _, errno := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, clock, uintptr(unsafe.Pointer(&t)), 0); errno != 0 {
-		return 0, fmt.Errorf("cpu time of process %d: %w", pid, errno)
+	for _, pid := range pids {
+		clock := ^uintptr(pid)<<3 | sched
+		var t syscall.Timespec
+		if _, _, errno := syscall.Syscall(syscall.SYS_CLOCK_GETTIME, clock, uintptr(unsafe.Pointer(&t)), 0); errno != 0 {
+			return 0, fmt.Errorf("cpu time of process %d: %w", pid, errno)
+		}
+		sum += time.Duration(t.Nano())
 	}
-	return time.Duration(t.Nano()), nil
+	return sum, nil
 }
 
 // waitedOf returns how long the threads of a process have waited for a core so far, although they could have run. Where that is
@@ -46,24 +49,25 @@ func waitedOf(pid int) (time.Duration, error) {
 // memory is from /proc/<pid>/status, in bytes.
 type memory struct{ now, peak int64 }
 
-func memoryOf(pid int) (memory, error) {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return memory{}, err
-	}
-	var m memory
-	for line := range strings.Lines(string(content)) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
-			continue
+func memoryOf(pids ...int) (sum memory, err error) {
+	for _, pid := range pids {
+		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			return memory{}, err
 		}
-		kib, _ := strconv.ParseInt(fields[1], 10, 64)
-		switch fields[0] {
-		case "VmRSS:":
-			m.now = kib << 10
-		case "VmHWM:":
-			m.peak = kib << 10
+		for line := range strings.Lines(string(content)) {
+			fields := strings.Fields(line)
+			if len(fields) < 2 {
+				continue
+			}
+			kib, _ := strconv.ParseInt(fields[1], 10, 64)
+			switch fields[0] {
+			case "VmRSS:":
+				sum.now += kib << 10
+			case "VmHWM:":
+				sum.peak += kib << 10
+			}
 		}
 	}
-	return m, nil
+	return sum, nil
 }

@@ -23,6 +23,8 @@ type peer struct {
 	floor string // the floor's variant; empty for a collector
 	env   []string
 	gates string // feature gates that are switched on
+	// processes of the floor that share the files; 0 is one.
+	processes int
 	// settings of the receiver, beside what all have.
 	component string
 	settings  map[string]any
@@ -95,17 +97,16 @@ func peers() map[string]peer {
 		p.name += pooled
 		p.gates = "pdata.useProtoPooling"
 	}
-	one, two := []string{"GOMAXPROCS=1"}, []string{"GOMAXPROCS=2"}
 	tailOne, tailTwo := ours, ours
-	tailOne.name, tailOne.env = fileTail+oneCore, one
-	tailTwo.name, tailTwo.env = fileTail+twoCores, two
+	tailOne.name, tailOne.env = fileTail+oneCore, []string{"GOMAXPROCS=1"}
+	tailTwo.name, tailTwo.env = fileTail+twoCores, []string{"GOMAXPROCS=2"}
 	tailOne.about, tailTwo.about = "file_tail with GOMAXPROCS=1", "file_tail with GOMAXPROCS=2"
 	all := make(map[string]peer)
 	for _, p := range []peer{
 		contrib, bare, transformed, ours, onResource, skipping, tailOne, tailTwo, logPooled, tailPooled, resourcePooled,
-		{name: floorRecord, floor: "record", env: one, about: "the floor: log.file.name and an own string on every record; 1 core"},
-		{name: floorRecord + twoCores, floor: "record", env: two, about: "the same on two cores, each with files of its own"},
-		{name: floorResource, floor: "resource", env: one, about: "the floor: log.file.name on the resource, bodies share a string per block; 1 core"},
+		{name: floorRecord, floor: "record", about: "the floor: log.file.name and an own string on every record; 1 core"},
+		{name: floorRecord + twoCores, floor: "record", processes: 2, about: "the same as two processes, each with half of the files: they share nothing, and are as much faster than one as the machine lets them be"},
+		{name: floorResource, floor: "resource", about: "the floor: log.file.name on the resource, bodies share a string per block; 1 core"},
 	} {
 		all[p.name] = p
 	}

@@ -8,12 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 )
 
-// subject is a running process that is measured.
+// subject is a running peer that is measured.
 type subject interface {
-	pid() int
+	// pids are its processes.
+	pids() []int
 	// start starts it and waits until it could read. The files are not there yet.
 	start(ctx context.Context) error
 	// finished waits until all n records are read and handed on.
@@ -30,6 +32,8 @@ type collected struct {
 	*collector
 	sink *sink // nil: the collector's own count is taken
 }
+
+func (c collected) pids() []int { return []int{c.pid()} }
 
 func (c collected) finished(ctx context.Context, n int64) error {
 	if c.sink != nil {
@@ -54,67 +58,109 @@ func (c collected) mallocs(ctx context.Context) (uint64, error) {
 	return h.mallocs, err
 }
 
-// floored is the floor as a subject.
+// floored is the floor as a subject: one process or several, each with a share of the files and one core.
 type floored struct {
 	variant string
-	env     []string
 	folder  string
+	parts   []floorPart
+	read    bool
+}
 
+// floorPart is one process.
+type floorPart struct {
 	cmd    *exec.Cmd
 	input  io.WriteCloser
 	output *bufio.Reader
 	count  int64
 	before uint64
 	after  uint64
-	read   bool
 }
 
-func (f *floored) pid() int { return f.cmd.Process.Pid }
+func newFloored(p peer, folder string) *floored {
+	return &floored{variant: p.floor, folder: folder, parts: make([]floorPart, max(1, p.processes))}
+}
+
+func (f *floored) pids() (pids []int) {
+	for i := range f.parts {
+		pids = append(pids, f.parts[i].cmd.Process.Pid)
+	}
+	return pids
+}
 
 func (f *floored) start(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	f.cmd = exec.CommandContext(ctx, self, "floor", f.variant, f.folder)
-	f.cmd.Env = append(os.Environ(), f.env...)
-	f.cmd.Stderr = os.Stderr
-	if f.input, err = f.cmd.StdinPipe(); err != nil {
+	for i := range f.parts {
+		cmd := exec.CommandContext(ctx, self, "floor", f.variant, f.folder, strconv.Itoa(i), strconv.Itoa(len(f.parts)))
+		cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+		cmd.Stderr = os.Stderr
+		if err := f.parts[i].start(cmd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *floorPart) start(cmd *exec.Cmd) (err error) {
+	if p.input, err = cmd.StdinPipe(); err != nil {
 		return err
 	}
-	output, err := f.cmd.StdoutPipe()
+	output, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
-	f.output = bufio.NewReader(output)
-	if err := f.cmd.Start(); err != nil {
+	p.output = bufio.NewReader(output)
+	if err := cmd.Start(); err != nil {
 		return err
 	}
-	_, err = fmt.Fscanf(f.output, "ready %d\n", &f.before)
+	p.cmd = cmd
+	_, err = fmt.Fscanf(p.output, "ready %d\n", &p.before)
 	return err
 }
 
 func (f *floored) finished(context.Context, int64) error {
-	if _, err := fmt.Fprintln(f.input); err != nil {
-		return err
+	for i := range f.parts {
+		if _, err := fmt.Fprintln(f.parts[i].input); err != nil {
+			return err
+		}
 	}
-	_, err := fmt.Fscanf(f.output, "%d %d\n", &f.count, &f.after)
+	for i := range f.parts {
+		p := &f.parts[i]
+		if _, err := fmt.Fscanf(p.output, "%d %d\n", &p.count, &p.after); err != nil {
+			return err
+		}
+	}
 	f.read = true
-	return err
+	return nil
 }
 
-func (f *floored) counted(context.Context) (int64, error) { return f.count, nil }
-
-func (f *floored) mallocs(context.Context) (uint64, error) {
-	if f.read {
-		return f.after, nil
+func (f *floored) counted(context.Context) (count int64, err error) {
+	for i := range f.parts {
+		count += f.parts[i].count
 	}
-	return f.before, nil
+	return count, nil
+}
+
+func (f *floored) mallocs(context.Context) (sum uint64, err error) {
+	for i := range f.parts {
+		if f.read {
+			sum += f.parts[i].after
+		} else {
+			sum += f.parts[i].before
+		}
+	}
+	return sum, nil
 }
 
 func (f *floored) stop() {
-	_ = f.input.Close()
-	_ = f.cmd.Wait()
+	for i := range f.parts {
+		if p := &f.parts[i]; p.cmd != nil {
+			_ = p.input.Close()
+			_ = p.cmd.Wait()
+		}
+	}
 }
 
 // run is one run of a peer: its folder, where the files appear, and its process.

@@ -157,7 +157,7 @@ func (b *bench) once(ctx context.Context, s shape, p peer, prewritten string) (f
 
 func (b *bench) subject(s shape, p peer, r run) (subject, func(), error) {
 	if p.floor != "" {
-		return &floored{variant: p.floor, env: p.env, folder: r.seen}, func() {}, nil
+		return newFloored(p, r.seen), func() {}, nil
 	}
 	var receiving *sink
 	address, done := "", func() {}
@@ -184,11 +184,11 @@ func measure(ctx context.Context, s subject, of shape, begin func() error) (figu
 	if err != nil {
 		return f, err
 	}
-	idle, err := memoryOf(s.pid())
+	idle, err := memoryOf(s.pids()...)
 	if err != nil {
 		return f, err
 	}
-	cpu, err := cpuOf(s.pid())
+	cpu, err := cpuOf(s.pids()...)
 	if err != nil {
 		return f, err
 	}
@@ -200,7 +200,7 @@ func measure(ctx context.Context, s subject, of shape, begin func() error) (figu
 		return f, err
 	}
 	f.Wall = time.Since(start)
-	end, err := cpuOf(s.pid())
+	end, err := cpuOf(s.pids()...)
 	if err != nil {
 		return f, err
 	}
@@ -214,7 +214,7 @@ func (f *figures) after(ctx context.Context, s subject, mallocs uint64, want int
 	if err != nil {
 		return err
 	}
-	peak, err := memoryOf(s.pid())
+	peak, err := memoryOf(s.pids()...)
 	if err != nil {
 		return err
 	}
