@@ -2,8 +2,8 @@
 //
 // A position is an opaque payload under a key that names its source. [Store.Put] takes it after the delivery was acknowledged and never
 // waits for the storage; one task ([Store.Run]) writes what moved, in one transaction for all that came together. Before its next
-// delivery a reader calls [Store.Sync], so that a kill repeats no more than the batch in flight; where the storage is slow or
-// fails, Sync lets the reader go on, and the store catches up later.
+// delivery a reader calls [Store.Sync] for its own last positions, so that a kill repeats no more than one batch of each reader; where the storage
+// is slow or fails, Sync lets the reader go on, and the store catches up later.
 //
 // # Stored form
 //

@@ -89,13 +89,22 @@ func (s *Store) change(key string, payload []byte) {
 	}
 }
 
-// Sync waits until all that was put before is stored, but not for a storage that fails, nor longer than 250 ms for a slow one:
-// capture goes on without it. It returns an error only when ctx ends.
-func (s *Store) Sync(ctx context.Context) error {
+// Mark is a moment in the order of what is put.
+type Mark uint64
+
+// Mark returns the present one.
+func (s *Store) Mark() Mark {
 	s.mu.Lock()
-	target := s.put
+	defer s.mu.Unlock()
+	return Mark(s.put)
+}
+
+// Sync waits until all that was put before the mark is stored, but not for a storage that fails, nor longer than 250 ms for a slow one:
+// capture goes on without it. It returns an error only when ctx ends.
+func (s *Store) Sync(ctx context.Context, mark Mark) error {
+	s.mu.Lock()
 	var timeout *time.Timer
-	for s.written < target && !s.failing && !s.closed {
+	for s.written < uint64(mark) && !s.failing && !s.closed {
 		moved := s.moved
 		s.mu.Unlock()
 		if timeout == nil {

@@ -131,14 +131,30 @@ func TestSyncReturnsWhenWrittenAndOnlyWhatMovedIsWritten(t *testing.T) {
 		s := start(t, client)
 		defer s.stop(t)
 		s.Put("a", []byte("1"))
-		require.NoError(t, s.Sync(t.Context()))
+		require.NoError(t, s.Sync(t.Context(), s.Mark()))
 		require.Equal(t, []string{"a", shardKey(shardOf("a"))}, client.written())
 		s.Put("a", []byte("2"))
-		require.NoError(t, s.Sync(t.Context()))
+		require.NoError(t, s.Sync(t.Context(), s.Mark()))
 		require.Equal(t, []string{"a"}, client.written(), "the index did not change")
 		time.Sleep(time.Hour)
-		require.NoError(t, s.Sync(t.Context()))
+		require.NoError(t, s.Sync(t.Context(), s.Mark()))
 		require.Empty(t, client.written())
+	})
+}
+
+func TestSyncDoesNotWaitForWhatOthersPutLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := newFaulty(map[string][]byte{})
+		s := start(t, client)
+		defer s.stop(t)
+		s.Put("a", []byte("1"))
+		mark := s.Mark()
+		require.NoError(t, s.Sync(t.Context(), mark))
+		client.set(func(f *faulty) { f.delay = time.Minute })
+		s.Put("b", []byte("1"))
+		began := time.Now()
+		require.NoError(t, s.Sync(t.Context(), mark))
+		require.Zero(t, time.Since(began))
 	})
 }
 
@@ -149,7 +165,7 @@ func TestSlowStorageDelaysADeliveryByABoundOnly(t *testing.T) {
 		client.set(func(f *faulty) { f.delay = time.Minute })
 		began := time.Now()
 		s.Put("a", []byte("1"))
-		require.NoError(t, s.Sync(t.Context()))
+		require.NoError(t, s.Sync(t.Context(), s.Mark()))
 		require.Equal(t, syncWait, time.Since(began))
 		s.stop(t)
 	})
@@ -163,7 +179,7 @@ func TestSyncEndsWithItsContext(t *testing.T) {
 		s.Put("a", nil)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		require.ErrorIs(t, s.Sync(ctx), context.DeadlineExceeded)
+		require.ErrorIs(t, s.Sync(ctx, s.Mark()), context.DeadlineExceeded)
 		s.stop(t)
 	})
 }
@@ -176,12 +192,12 @@ func TestFailingStorageIsToldAndCatchesUp(t *testing.T) {
 		client.set(func(f *faulty) { f.fail = full })
 		s.Put("a", []byte("1"))
 		s.Put("b", []byte("1"))
-		require.NoError(t, s.Sync(t.Context()))
+		require.NoError(t, s.Sync(t.Context(), s.Mark()))
 		s.Put("a", []byte("2"))
 		s.Delete("b")
 		s.Put("c", []byte("1"))
 		began := time.Now()
-		require.NoError(t, s.Sync(t.Context()))
+		require.NoError(t, s.Sync(t.Context(), s.Mark()))
 		require.Zero(t, time.Since(began), "a failing storage is not waited for")
 		time.Sleep(10 * retryWait)
 		client.set(func(f *faulty) { f.fail = nil })
@@ -265,7 +281,7 @@ func TestStopWithFailingStorageEndsAfterOneTry(t *testing.T) {
 		require.Less(t, time.Since(began), retryWait)
 		require.True(t, client.closed)
 		s.Put("a", []byte("late"))
-		require.NoError(t, s.Sync(t.Context()), "a closed store is not waited for")
+		require.NoError(t, s.Sync(t.Context(), s.Mark()), "a closed store is not waited for")
 	})
 }
 
@@ -275,7 +291,7 @@ func TestWithoutStorageNothingIsKept(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, loaded)
 	s.Put("a", []byte("1"))
-	require.NoError(t, s.Sync(t.Context()))
+	require.NoError(t, s.Sync(t.Context(), s.Mark()))
 	s.Run(t.Context())
 }
 

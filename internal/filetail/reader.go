@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/logcapture/logcapture/internal/checkpoint"
 	"github.com/logcapture/logcapture/internal/emit"
 	"github.com/logcapture/logcapture/internal/lineformat"
 )
@@ -31,6 +32,7 @@ type reader struct {
 	engine *Engine
 	batch  emit.Batch
 	taken  []taken
+	put    checkpoint.Mark // when the batch was begun
 	block  []byte
 
 	perRecord int // bytes of a file, as in the last block

@@ -44,6 +44,7 @@ func (e *Engine) work(ctx context.Context) {
 // when ctx ended before the delivery was acknowledged: what was read is then read again by the next start.
 func (e *Engine) turn(ctx context.Context, r *reader, f *file) error {
 	defer r.reset()
+	r.put = e.Store.Mark()
 	for f != nil {
 		err := e.ready(f)
 		if err == nil {
@@ -80,8 +81,8 @@ func (e *Engine) deliver(ctx context.Context, r *reader) error {
 	if r.batch.Len() == 0 {
 		return nil
 	}
-	// The last positions before the next delivery: a kill repeats no more than what is under way.
-	if err := e.Store.Sync(ctx); err != nil {
+	// The last positions before the next delivery: a kill repeats no more than one batch of each worker.
+	if err := e.Store.Sync(ctx, r.put); err != nil {
 		return err
 	}
 	return e.Sink.Consume(ctx, &r.batch)

@@ -77,7 +77,10 @@ func (st *stream) removedSoon(ctx context.Context) bool {
 }
 
 // keep stores the position.
-func (st *stream) keep() { st.f.keep(st.c, st.lines.Window()) }
+func (st *stream) keep() {
+	st.f.keep(st.c, st.lines.Window())
+	st.put = st.f.Store.Mark()
+}
 
 // keep stores the position of a container.
 func (f *follower) keep(c *followed, w *dockerstream.Window) {
@@ -97,7 +100,7 @@ func (st *stream) deliver(ctx context.Context) error {
 	}
 	st.waiting.CompareAndSwap(0, st.f.elapsed(time.Now()))
 	defer st.waiting.Store(0)
-	if err := st.f.Store.Sync(ctx); err != nil {
+	if err := st.f.Store.Sync(ctx, st.put); err != nil {
 		return err
 	}
 	if err := st.f.Sink.Consume(ctx, &st.batch); err != nil {

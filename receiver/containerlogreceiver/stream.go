@@ -13,6 +13,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"go.uber.org/zap"
 
+	"github.com/logcapture/logcapture/internal/checkpoint"
 	"github.com/logcapture/logcapture/internal/dockerstream"
 	"github.com/logcapture/logcapture/internal/emit"
 	"github.com/logcapture/logcapture/internal/jsonfile"
@@ -28,7 +29,8 @@ type stream struct {
 	lines      *dockerstream.Lines
 	batch      emit.Batch
 	source     *emit.Source
-	held       int64 // bytes of the budget
+	held       int64           // bytes of the budget
+	put        checkpoint.Mark // when its position was put last
 	wait       backoff
 	failures   int        // of the engine, since it gave the log last
 	gaps       int64      // not counted yet
