@@ -105,7 +105,8 @@ func weigh(ctx context.Context, c *collector, d *data, begin func() error) (pinn
 	if err := (collected{collector: c}).finished(limit, d.lines); err != nil {
 		return p, err
 	}
-	if err := wait(ctx, time.Second); err != nil {
+	const calm = 5 * time.Second // then the memory is given back that is held while much is read
+	if err := wait(ctx, calm); err != nil {
 		return p, err
 	}
 	after, err := c.heap(ctx, true)
