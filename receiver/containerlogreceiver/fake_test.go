@@ -365,14 +365,14 @@ func (e *fakeEngine) serveLogs(w http.ResponseWriter, r *http.Request, c *fakeCo
 	}
 	for {
 		e.mu.Lock()
-		log, changed, running := c.log, e.changed, c.state == "running"
+		log, changed, running, leaky := c.log, e.changed, c.state == "running", follow && c.leaky
 		e.mu.Unlock()
 		if deaf > 0 && follow {
 			log = log[:min(deaf, len(log))]
 		}
 		for ; next < len(log); next++ {
 			record := log[next]
-			if follow && c.leaky && next >= old && (next-old)%2 == 0 {
+			if leaky && next >= old && (next-old)%2 == 0 {
 				continue
 			}
 			if record.at.Before(since) || (e.podman && record.at.Equal(since)) {
