@@ -63,7 +63,6 @@ type floored struct {
 	variant string
 	folder  string
 	parts   []floorPart
-	read    bool
 }
 
 // floorPart is one process.
@@ -72,8 +71,7 @@ type floorPart struct {
 	input  io.WriteCloser
 	output *bufio.Reader
 	count  int64
-	before uint64
-	after  uint64
+	allocs uint64 // up to when it said so last
 }
 
 func newFloored(p peer, folder string) *floored {
@@ -116,7 +114,7 @@ func (p *floorPart) start(cmd *exec.Cmd) (err error) {
 		return err
 	}
 	p.cmd = cmd
-	_, err = fmt.Fscanf(p.output, "ready %d\n", &p.before)
+	_, err = fmt.Fscanf(p.output, "ready %d\n", &p.allocs)
 	return err
 }
 
@@ -128,11 +126,10 @@ func (f *floored) finished(context.Context, int64) error {
 	}
 	for i := range f.parts {
 		p := &f.parts[i]
-		if _, err := fmt.Fscanf(p.output, "%d %d\n", &p.count, &p.after); err != nil {
+		if _, err := fmt.Fscanf(p.output, "%d %d\n", &p.count, &p.allocs); err != nil {
 			return err
 		}
 	}
-	f.read = true
 	return nil
 }
 
@@ -145,11 +142,7 @@ func (f *floored) counted(context.Context) (count int64, err error) {
 
 func (f *floored) mallocs(context.Context) (sum uint64, err error) {
 	for i := range f.parts {
-		if f.read {
-			sum += f.parts[i].after
-		} else {
-			sum += f.parts[i].before
-		}
+		sum += f.parts[i].allocs
 	}
 	return sum, nil
 }
